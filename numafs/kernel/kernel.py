@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""The running kernel of one machine: what the modules of this package act upon.
+
+A function that does a kernel function's job has its name and takes the `Kernel` first, in
+place of the kernel's globals. There is no `current`: the task is an argument.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .clock import Clock
+from .mmzone import Pgdat, Zone
+from .nodemask import Mask
+from .sysctl import Sysctl
+from .vmstat import VmEvents
+
+if TYPE_CHECKING:
+    from numafs.machine.spec import Machine
+
+    from .cpuset import CpusetHierarchy
+    from .filemap import Filesystem
+    from .fork import TaskTable
+    from .slab import SlabCaches
+    from .swap import SwapArea
+
+__all__ = ["Kernel"]
+
+log = logging.getLogger("numafs.kernel")
+
+
+class Kernel:
+    """All state of a booted machine; make one with `numafs.kernel.boot.boot(machine)`."""
+
+    machine: Machine
+    clock: Clock
+    random: random.Random
+    nodes: list[Pgdat]
+    """Every possible node, by nid."""
+    events: VmEvents
+    vm: Sysctl
+    """/proc/sys/vm and /proc/sys/kernel: `kernel.vm.zone_reclaim_mode`."""
+    tasks: TaskTable
+    cpusets: CpusetHierarchy
+    fs: Filesystem
+    slab: SlabCaches
+    swap_areas: list[SwapArea]
+    totalreserve_pages: int
+    cpu_online: Mask
+    cpu_present: Mask
+    cpu_to_node: list[int]
+    """Node of each possible CPU."""
+    node_online: Mask
+    node_possible: Mask
+    features: frozenset[str]
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.features = machine.features
+        self.clock = Clock()
+        self.random = random.Random(machine.seed)
+        self.events = VmEvents(machine.zone_types)
+        self.kmsg: list[str] = []
+        """The kernel log."""
+        self.dirty_inodes: dict[object, None] = {}
+        self.on_oom_kill: Callable[[object], None] | None = None
+        """Told of a real task that the OOM killer chose; the door decides what to do to the process."""
+
+    def has(self, feature: str) -> bool:
+        """Does the machine's profile have this kernel feature?"""
+        return feature in self.features
+
+    def printk(self, text: str) -> None:
+        """A line of the kernel log."""
+        self.kmsg.append(text)
+        log.info("%s", text)
+
+    @property
+    def online_nodes(self) -> list[Pgdat]:
+        """Nodes that are on line, by nid."""
+        return [pgdat for pgdat in self.nodes if pgdat.online]
+
+    @property
+    def node_states_memory(self) -> Mask:
+        """N_MEMORY: the nodes that have pages."""
+        return sum(1 << pgdat.nid for pgdat in self.nodes if pgdat.present)
+
+    def zones(self) -> list[Zone]:
+        """Every populated zone of the machine, by node."""
+        return [zone for pgdat in self.nodes for zone in pgdat.zones if zone.present]
+
+    def node_of_cpu(self, cpu: int) -> Pgdat:
+        """cpu_to_node(): the node that CPU `cpu` sits in."""
+        return self.nodes[self.cpu_to_node[cpu]]

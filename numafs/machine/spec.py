@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""What the hardware is: plain, frozen records, and nothing that behaves.
+
+A `Machine` is what a firmware would describe (SRAT, SLIT, HMAT, CPUID) together with the
+few boot-time choices a kernel makes from it. `numafs.machine.toml` reads and writes it,
+`numafs.kernel` boots from it. Sizes are in bytes where a name ends in `_bytes`, in pages of
+the machine (`page_size` bytes) everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["BootUse", "Cache", "Cpu", "Device", "Disk", "DiskFile", "Latency", "Machine", "Node", "Swap", "Zone"]
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One zone of one node, in pages. `type` is the name that /proc/zoneinfo prints."""
+
+    type: str
+    start_pfn: int
+    spanned: int
+    present: int
+    managed: int
+
+
+@dataclass(frozen=True)
+class BootUse:
+    """Pages of a node that the booted kernel and its first programs hold, by what they are.
+
+    What `free` leaves unexplained after these is the kernel's own (`kernel`): it is never given
+    back and appears in no counter but the missing free pages.
+    """
+
+    anon: int = 0
+    file: int = 0
+    unevictable: int = 0
+    """File pages of ramfs: on no list that reclaim looks at."""
+    slab_reclaimable: int = 0
+    slab_unreclaimable: int = 0
+    page_tables: int = 0
+    kernel_stack: int = 0
+    kernel: int = 0
+    free: Mapping[str, int] = field(default_factory=dict)
+    """Free pages by zone type; a zone not named here keeps what the rest leaves it."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A NUMA node: its zones in ascending order and what lives in them at boot."""
+
+    nid: int
+    zones: tuple[Zone, ...] = ()
+    boot: BootUse = BootUse()
+    memory_blocks: tuple[int, ...] = ()
+    """Numbers of the memory blocks (`memoryN` directories) that lie in this node."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache as cpuN/cache/indexI shows it; `shared_cpus` are the CPUs behind it."""
+
+    level: int
+    type: str
+    """`Data`, `Instruction` or `Unified`."""
+    size_kb: int
+    line_size: int
+    ways: int
+    sets: int
+    shared_cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """One logical CPU and where it sits."""
+
+    cpu: int
+    node: int
+    socket: int = 0
+    die: int = 0
+    core: int = 0
+    caches: tuple[Cache, ...] = ()
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A swap area; `active` ones are swapped on at boot."""
+
+    path: str
+    pages: int
+    priority: int | None = None
+    partition: bool = True
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class DiskFile:
+    """A file (or with `entries`, a directory) of a disk, path relative to data/."""
+
+    path: str
+    size_bytes: int = 0
+    directory: bool = False
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk under data/: its files, and how fast it is."""
+
+    name: str
+    files: tuple[DiskFile, ...] = ()
+    read_mb_s: int = 2000
+    write_mb_s: int = 1000
+    latency_ns: int = 80_000
+
+
+@dataclass(frozen=True)
+class Device:
+    """A PCI device: address `0000:3b:00.0`, class as in /sys, node or -1."""
+
+    address: str
+    numa_node: int = -1
+    class_code: int = 0x020000
+    vendor: int = 0x8086
+    device: int = 0x1572
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What things cost in model time.
+
+    `remote` cost is the local one times distance / 10.
+    """
+
+    fault_ns: int = 500
+    """One minor fault that gets a cleared local page."""
+    copy_page_ns: int = 400
+    reclaim_page_ns: int = 150
+    access_ns: int = 90
+    """One load from local DRAM."""
+    bandwidth_mb_s: int = 20_000
+    """Of one node's memory."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A whole machine. Everything is checked by `numafs.machine.toml`; build by hand with care."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    cpus: tuple[Cpu, ...]
+    distance: tuple[tuple[int, ...], ...]
+    """SLIT: distance[a][b] from node a to node b, by position in `nodes`; 10 is local."""
+    about: str = ""
+    page_size: int = 4096
+    zone_types: tuple[str, ...] = ("DMA", "DMA32", "Normal", "Movable", "Device")
+    """All zone types of the architecture, ascending; a node populates some."""
+    highmem: str | None = None
+    """The zone type that kernel allocations cannot use (HighMem of a 32-bit machine)."""
+    block_size_bytes: int = 128 << 20
+    possible_cpus: int = 0
+    """nr_cpu_ids; 0 means as many as there are CPUs."""
+    max_numnodes: int = 1024
+    nr_cpus: int = 8192
+    """CONFIG_NR_CPUS: bounds the length of a write to cpuset.cpus."""
+    swaps: tuple[Swap, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    devices: tuple[Device, ...] = ()
+    latency: Latency = Latency()
+    sysctl: Mapping[str, int] = field(default_factory=dict)
+    """Boot-time values that differ from the kernel's own choice, e.g. {"vm.zone_reclaim_mode": 1}."""
+    zone_reclaim_mode: str = "0"
+    """A number, or `auto`: on at boot if a distance exceeds RECLAIM_DISTANCE, as before Linux 3.16."""
+    zone_reclaim_interval: bool = False
+    """Offer /proc/sys/vm/zone_reclaim_interval with its effect, as Linux 2.6.16 did."""
+    slab_allocator: str = "slub"
+    thp: str = "always"
+    """transparent_hugepage/enabled at boot."""
+    cgroup: str = "v1"
+    """Which hierarchy has the cpuset controller: v1, v2 or none."""
+    kernel: str = "6.1"
+    """The profile whose features the kernel asks for."""
+    kernel_release: str = "6.1.0-numafs"
+    seed: int = 1
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Names of the kernel features that this machine's profile and compatibility switches have."""
+        names = set(FEATURES[self.kernel])
+        if self.zone_reclaim_interval:
+            names.add("zone_reclaim_interval")
+        return frozenset(names)
+
+
+FEATURES: Mapping[str, frozenset[str]] = {"6.1": frozenset()}
