@@ -29,7 +29,7 @@ class Wmark(IntEnum):
 
 
 class Lru(IntEnum):
-    """enum lru_list; NONE for pages on no list and for entries that stand for absent pages."""
+    """enum lru_list, and NONE for entries that stand for absent pages."""
 
     INACTIVE_ANON = 0
     ACTIVE_ANON = 1
@@ -37,6 +37,8 @@ class Lru(IntEnum):
     ACTIVE_FILE = 3
     UNEVICTABLE = 4
     NONE = 5
+    UNLISTED = 6
+    """Resident, but on no list: hugetlb pages."""
 
 
 class PageUse(IntEnum):

@@ -7,7 +7,6 @@ are here; parsing what users write, with its errno, is `parse_list`.
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterable, Iterator
 

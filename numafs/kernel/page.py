@@ -28,12 +28,13 @@ from .vmstat import NodeStat, ZoneStat
 
 if TYPE_CHECKING:
     from .mm import Vma
-    from .mmzone import Pgdat, Zone
+    from .mmzone import Zone
     from .swap import SwapArea
 
 __all__ = [
-    "Kind", "Lane", "PG", "Run", "Space", "add_to_list", "add_to_tail", "alike", "cut", "del_from_list", "find_run",
-    "insert", "new_lru_list", "remove", "split",
+    "Kind", "Lane", "PG", "Run", "Space", "add_to_list", "add_to_tail", "alike", "change", "count_pages", "cut",
+    "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list", "new_lru_list", "remove", "split",
+    "to_entry", "to_zone",
 ]
 
 
@@ -317,6 +318,113 @@ def del_from_list(run: Run) -> None:
     run.prev.next, run.next.prev = run.next, run.prev
     run.prev = run.next = run
     run.lru = Lru.NONE
+
+
+def move_to_list(run: Run, lru: int) -> Run:
+    """Take `run` off its list and put it at the young end of list `lru` of its node; returns what it became part of."""
+    del_from_list(run)
+    return add_to_list(run, lru)
+
+
+def count_pages(run: Run, n: int) -> None:
+    """Enter (or with -n remove) n pages in the state of `run` in the counters of its zone and node, lists apart.
+
+    The only place that says which counters a page in a mapping contributes to.
+    """
+    zone, flags, kind = run.zone, run.flags, run.lane.space.kind
+    pgdat = zone.pgdat
+    stat = pgdat.stat
+    if kind == Kind.HUGETLB:
+        return
+    if kind == Kind.ANON:
+        if run.mapcount:
+            stat[NodeStat.NR_ANON_PAGES] += n
+            if flags & PG.THP:
+                stat[NodeStat.NR_ANON_TRANSPARENT_HUGEPAGES] += n
+        if run.swap:
+            stat[NodeStat.NR_FILE_PAGES] += n
+            stat[NodeStat.NR_SWAPCACHED] += n
+    else:
+        stat[NodeStat.NR_FILE_PAGES] += n
+        if kind == Kind.SHMEM:
+            stat[NodeStat.NR_SHMEM] += n
+            if run.swap:
+                stat[NodeStat.NR_SWAPCACHED] += n
+        if run.mapcount:
+            stat[NodeStat.NR_MAPPED] += n
+    if flags & PG.DIRTY and kind == Kind.FILE:
+        stat[NodeStat.NR_DIRTY] += n
+        zone.stat[ZoneStat.NR_ZONE_WRITE_PENDING] += n
+    if flags & PG.WRITEBACK:
+        stat[NodeStat.NR_WRITEBACK] += n
+        zone.stat[ZoneStat.NR_ZONE_WRITE_PENDING] += n
+    if flags & PG.MLOCKED:
+        zone.stat[ZoneStat.NR_MLOCK] += n
+
+
+def change(run: Run, *, set: int = 0, clear: int = 0, mapcount: int | None = None) -> None:
+    """Give `run` other flags or another mapcount, with the counters that depend on them."""
+    count_pages(run, -run.n)
+    run.flags = run.flags & ~clear | set
+    if mapcount is not None:
+        run.mapcount = mapcount
+    count_pages(run, run.n)
+
+
+def enter(run: Run, lru: int) -> Run:
+    """New pages: `run`, with zone, flags and mapcount set, joins its mapping, the counters and a list.
+
+    Returns the run they are in now: they may have joined their elder. The pages must have been
+    taken from the zone's free ones by `page_alloc`.
+    """
+    insert(run)
+    count_pages(run, run.n)
+    run.lane.space.nrpages += run.n
+    if lru == Lru.UNLISTED:
+        run.lru = lru
+        return run
+    return add_to_list(run, lru)
+
+
+def leave(run: Run) -> None:
+    """The pages of `run` leave their mapping, the counters and their list; they now are the caller's, to be freed."""
+    _vacate(run)
+    remove(run)
+
+
+def to_entry(run: Run) -> None:
+    """The pages of `run` leave it, the counters and their list, but it stays in the mapping as an entry.
+
+    The caller sets `swap`, or `zone` and `age`, to say what the entry means. The pages are the caller's, to be freed.
+    """
+    _vacate(run)
+    run.flags = 0
+    run.mapcount = 0
+
+
+def _vacate(run: Run) -> None:
+    count_pages(run, -run.n)
+    run.lane.space.nrpages -= run.n
+    if run.lru == Lru.UNLISTED:
+        run.lru = Lru.NONE
+    else:
+        del_from_list(run)
+
+
+def to_zone(run: Run, zone: Zone) -> Run:
+    """Migration: the pages of `run` are now in `zone`, with the same state, at the young end of the same list.
+
+    Neither allocates nor frees: the caller has taken the pages of `zone` and gives back the old ones.
+    """
+    count_pages(run, -run.n)
+    lru = run.lru
+    if lru == Lru.UNLISTED:
+        run.zone = zone
+        return run
+    del_from_list(run)
+    run.zone = zone
+    count_pages(run, run.n)
+    return add_to_list(run, lru)
 
 
 def alike(x: Run, y: Run) -> bool:
