@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Sets of nodes and of CPUs, as the kernel's bitmaps: an int, bit n for member n.
 
-include/linux/nodemask.h and lib/bitmap.c (v6.1). Only the arithmetic and the printed forms
-are here; parsing what users write, with its errno, is `parse_list`.
+include/linux/nodemask.h and lib/bitmap.c (v6.1). Only the arithmetic, the printed form and
+the parser of what users write are here.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+
+from .errors import EINVAL, EOVERFLOW, ERANGE
 
 __all__ = [
     "Mask", "fold", "hex_mask", "list_text", "mask_of", "members", "next_member_in", "nth", "onto", "parse_list",
@@ -103,7 +104,10 @@ def hex_mask(mask: Mask, bits: int) -> str:
     return ",".join(groups)
 
 
-_REGION = re.compile(r"(all|\d+|N)(?:-(\d+|N))?(?::(\d*)/(\d*))?", re.IGNORECASE)
+_BLANKS = " \t\n\v\f\r\xa0"
+_SEPARATORS = (*_BLANKS, ",")
+_DIGITS = "0123456789"
+_UINT = (1 << 32) - 1
 
 
 def parse_list(text: str, bits: int) -> Mask:
@@ -112,4 +116,63 @@ def parse_list(text: str, bits: int) -> Mask:
     Raises OSError with EINVAL (grammar), ERANGE (a number of `bits` or more) or EOVERFLOW
     (more than 32 bits). lib/bitmap.c:bitmap_parselist() (v6.1).
     """
-    raise NotImplementedError
+    mask = 0
+    at: int | None = 0
+    while at is not None:
+        while _at(text, at) in _SEPARATORS:
+            at += 1
+        if not _at(text, at):
+            break
+        start, end, used, group, at = _parse_region(text, at, bits - 1)
+        if start > end or group == 0 or used > group:
+            raise EINVAL(f"bad region in list {text!r}")
+        if end >= bits:
+            raise ERANGE(f"{end} in list {text!r} is beyond {bits - 1}")
+        for first in range(start, end + 1, group):
+            mask |= (1 << min(end - first + 1, used)) - 1 << first
+    return mask
+
+
+def _at(text: str, at: int) -> str:
+    return text[at : at + 1]
+
+
+def _parse_region(text: str, at: int, last: int) -> tuple[int, int, int, int, int | None]:
+    """(start, end, used, group, where to go on) of the region at `at`; None: the input ends behind it.
+
+    A newline directly behind a region without a group ends the input (bitmap_parse_region).
+    """
+    if text[at : at + 3].lower() == "all":
+        start, end, at = 0, last, at + 3
+    else:
+        start, at = _parse_number(text, at, last)
+        end = start
+        if _at(text, at) and _at(text, at) not in _SEPARATORS:
+            end, at = _parse_number(text, _expect(text, at, "-"), last)
+    if _at(text, at) and _at(text, at) not in _SEPARATORS:
+        used, at = _parse_number(text, _expect(text, at, ":"), last)
+        group, at = _parse_number(text, _expect(text, at, "/"), last)
+        return start, end, used, group, at
+    whole = end + 1 & _UINT
+    return start, end, whole, whole, None if _at(text, at) in ("", "\n") else at
+
+
+def _parse_number(text: str, at: int, last: int) -> tuple[int, int]:
+    """A decimal number, or `N` for the highest; and the position behind it (bitmap_getnum)."""
+    if _at(text, at) == "N":
+        return last, at + 1
+    stop = at
+    while _at(text, stop) and text[stop] in _DIGITS:
+        stop += 1
+    if stop == at:
+        raise EINVAL(f"no number at {text[at:]!r} in list")
+    number = int(text[at:stop].lstrip("0")[:20] or "0")
+    if number > _UINT:
+        raise EOVERFLOW(f"{text[at:stop]} in list has more than 32 bits")
+    return number, stop
+
+
+def _expect(text: str, at: int, character: str) -> int:
+    if _at(text, at) != character:
+        raise EINVAL(f"{text[at:]!r} in list where {character!r} was expected")
+    return at + 1
