@@ -174,10 +174,8 @@ def mpol_set_nodemask(kernel: Kernel, task: Task, policy: Mempolicy | None, node
     if policy is None or policy.mode == Mode.LOCAL:
         return
     allowed = task.mems_allowed & kernel.node_states_memory
-    if policy.flags & MPOL_F_RELATIVE_NODES:
-        effective = mpol_relative_nodemask(nodes, allowed)
-    else:
-        effective = nodes & allowed
+    relative = policy.flags & MPOL_F_RELATIVE_NODES
+    effective = mpol_relative_nodemask(nodes, allowed) if relative else nodes & allowed
     if not effective:
         raise EINVAL(f"none of nodes {list_text(nodes)} is among mems_allowed {list_text(allowed)}")
     if policy.stores_user_nodes:
