@@ -32,7 +32,7 @@ class Caller:
 class Attr(Generic[T]):
     """One file of an object of type T. `size` is what stat shows: 4096 in sysfs, 0 in proc and cgroup.
 
-    `show` absent: unreadable. `store` absent: unwritable (EINVAL if the mode lets a writer open it).
+    `show` absent: unreadable. `store` absent: unwritable; what either refusal is called is the file system's choice.
     """
 
     name: str
@@ -40,3 +40,5 @@ class Attr(Generic[T]):
     show: Callable[[T], str] | None = None
     store: Callable[[T, bytes, Caller], None] | None = None
     size: int = 0
+    limit: int = 4096
+    """The longest write that `store` sees."""
