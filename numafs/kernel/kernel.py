@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 from .clock import Clock
 from .mmzone import Pgdat, Zone
 from .nodemask import Mask
-from .sysctl import Sysctl
 from .vmstat import VmEvents
 
 if TYPE_CHECKING:
     from numafs.machine.spec import Machine
 
     from .cpuset import CpusetHierarchy
-    from .filemap import Filesystem
+    from .filemap import Inode
     from .fork import TaskTable
+    from .namei import Filesystem
     from .slab import SlabCaches
     from .swap import SwapArea
+    from .sysctl import Sysctl
 
 __all__ = ["Kernel"]
 
@@ -47,6 +48,10 @@ class Kernel:
     cpusets: CpusetHierarchy
     fs: Filesystem
     slab: SlabCaches
+    rootfs: Inode
+    """The initial ramfs: pages that nothing reclaims."""
+    bdev: Inode
+    """The disks' block devices: their pages are Buffers."""
     swap_areas: list[SwapArea]
     totalreserve_pages: int
     cpu_online: Mask
@@ -65,6 +70,8 @@ class Kernel:
         self.events = VmEvents(machine.zone_types)
         self.kmsg: list[str] = []
         """The kernel log."""
+        self.thp_enabled = machine.thp
+        """transparent_hugepage/enabled: always, madvise or never."""
         self.dirty_inodes: dict[object, None] = {}
         self.on_oom_kill: Callable[[object], None] | None = None
         """Told of a real task that the OOM killer chose; the door decides what to do to the process."""
