@@ -11,8 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-__all__ = ["BootUse", "Cache", "Cpu", "Device", "Disk", "DiskFile", "Latency", "Machine", "Node", "Swap", "Zone"]
+from .patterns import expand
+
+__all__ = [
+    "BootUse", "Cache", "Cpu", "Device", "Disk", "DiskFile", "Latency", "Machine", "Node", "Performance", "Swap",
+    "Zone",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,16 @@ class BootUse:
 
 
 @dataclass(frozen=True)
+class Performance:
+    """What the firmware's HMAT says of a node's memory, as its nearest CPUs see it (access0/initiators)."""
+
+    read_latency_ns: int = 0
+    write_latency_ns: int = 0
+    read_bandwidth_mb_s: int = 0
+    write_bandwidth_mb_s: int = 0
+
+
+@dataclass(frozen=True)
 class Node:
     """A NUMA node: its zones in ascending order and what lives in them at boot."""
 
@@ -56,6 +72,13 @@ class Node:
     boot: BootUse = BootUse()
     memory_blocks: tuple[int, ...] = ()
     """Numbers of the memory blocks (`memoryN` directories) that lie in this node."""
+    performance: Performance | None = None
+    """None: the machine has no HMAT, or it doesn't speak of this node."""
+
+    @property
+    def present(self) -> int:
+        """Its pages, holes left out."""
+        return sum(zone.present for zone in self.zones)
 
 
 @dataclass(frozen=True)
@@ -97,7 +120,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class DiskFile:
-    """A file (or with `entries`, a directory) of a disk, path relative to data/."""
+    """A file or directory of a disk, path relative to data/. In `Disk.content` the path may be a pattern."""
 
     path: str
     size_bytes: int = 0
@@ -109,10 +132,18 @@ class Disk:
     """A disk under data/: its files, and how fast it is."""
 
     name: str
-    files: tuple[DiskFile, ...] = ()
+    content: tuple[DiskFile, ...] = ()
+    """As the machine file says it: `many/d{0..199}/{0..99}` stands for 20000 files."""
     read_mb_s: int = 2000
     write_mb_s: int = 1000
     latency_ns: int = 80_000
+
+    @cached_property
+    def files(self) -> tuple[DiskFile, ...]:
+        """Every file and directory by its own name; the directories that a path implies are not listed."""
+        return tuple(
+            DiskFile(path, item.size_bytes, item.directory) for item in self.content for path in expand(item.path)
+        )
 
 
 @dataclass(frozen=True)
@@ -153,6 +184,8 @@ class Machine:
     distance: tuple[tuple[int, ...], ...]
     """SLIT: distance[a][b] from node a to node b, by position in `nodes`; 10 is local."""
     about: str = ""
+    arch: str = "x86_64"
+    """As `uname -m` says it: x86_64, i686 or ia64."""
     page_size: int = 4096
     zone_types: tuple[str, ...] = ("DMA", "DMA32", "Normal", "Movable", "Device")
     """All zone types of the architecture, ascending; a node populates some."""
@@ -161,6 +194,8 @@ class Machine:
     block_size_bytes: int = 128 << 20
     possible_cpus: int = 0
     """nr_cpu_ids; 0 means as many as there are CPUs."""
+    possible_nodes: int = 0
+    """nr_node_ids, the bound of hot-plugged nodes; 0 means one more than the highest node."""
     max_numnodes: int = 1024
     nr_cpus: int = 8192
     """CONFIG_NR_CPUS: bounds the length of a write to cpuset.cpus."""
