@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from . import page_alloc
 from .errors import EFAULT, EINVAL, ENOENT
 from .gfp import GFP_HIGHUSER_MOVABLE, GFP_KERNEL, Gfp, gfp_zone
 from .nodemask import Mask, fold, list_text, members, next_member_in, nth, onto, remap, weight
 from .page import Kind
-from .page_alloc import Placement, policy_zone
 
 if TYPE_CHECKING:
     from .filemap import Inode
     from .kernel import Kernel
     from .mm import Mm, Task, Vma
+    from .page_alloc import Placement
 
 __all__ = [
     "MPOL_F_ADDR", "MPOL_F_MEMS_ALLOWED", "MPOL_F_NODE", "MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
@@ -318,7 +319,7 @@ def policy_nodemask(kernel: Kernel, task: Task, policy: Mempolicy, gfp: Gfp) -> 
 def apply_policy_zone(kernel: Kernel, policy: Mempolicy, gfp: Gfp) -> bool:
     """Does a binding hold for the zones that the request can use? Not for DMA memory where there is more."""
     movable = kernel.machine.zone_types.index("Movable")
-    lowest = policy_zone(kernel)
+    lowest = page_alloc.policy_zone(kernel)
     if not any(zone.populated for nid in members(policy.nodes) for zone in kernel.nodes[nid].zones[:movable]):
         lowest = movable
     return gfp_zone(kernel, gfp) >= lowest
@@ -328,9 +329,9 @@ def _place(kernel: Kernel, task: Task, policy: Mempolicy | None, gfp: Gfp) -> Pl
     """What every policy but interleaving makes of a request."""
     local = local_node(kernel, task)
     if policy is None:
-        return Placement(local)
+        return page_alloc.Placement(local)
     many = policy.mode == Mode.PREFERRED_MANY
-    return Placement(policy_node(policy, local), policy_nodemask(kernel, task, policy, gfp), many=many)
+    return page_alloc.Placement(policy_node(policy, local), policy_nodemask(kernel, task, policy, gfp), many=many)
 
 
 # ---------------------------------------------------------------- where pages go
@@ -342,7 +343,7 @@ def placement(kernel: Kernel, task: Task, gfp: Gfp = GFP_KERNEL) -> Placement:
     if gfp & Gfp.THISNODE:
         policy = None
     if policy and policy.mode == Mode.INTERLEAVE:
-        return Placement(interleave_nodes(task, policy), interleave=True)
+        return page_alloc.Placement(interleave_nodes(task, policy), interleave=True)
     return _place(kernel, task, policy, gfp)
 
 
@@ -376,7 +377,7 @@ def _deal(nodes: Mask, pages: range, index: int) -> Iterator[tuple[range, Placem
     for begin in range(0, len(pages), WINDOW // width * width):
         window = pages[begin : begin + WINDOW // width * width]
         for i in range(min(width, len(window))):
-            yield window[i::width], Placement(order[(index + i) % width], interleave=True)
+            yield window[i::width], page_alloc.Placement(order[(index + i) % width], interleave=True)
 
 
 def file_placements(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .cpuset import Cpuset
     from .filemap import Inode
     from .mempolicy import Mempolicy
+    from .mmzone import Zone
 
 __all__ = ["Mm", "Segment", "Task", "Vma"]
 
@@ -204,4 +205,5 @@ class Task:
     start_ns: int = 0
     children: list[Task] = field(default_factory=list)
     cmdline: tuple[str, ...] = ()
-    stack_zone: object = None
+    stack: list[tuple[Zone, int]] = field(default_factory=list)
+    """Its kernel stack: how many pages in which zone."""

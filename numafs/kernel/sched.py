@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Where a task runs: its CPU and its affinity. Nothing is scheduled: a task is on its CPU whenever it acts.
+
+kernel/sched/{core,topology}.c (v6.1).
+
+Simplified: a task stays on its CPU as long as it may, and otherwise goes to the lowest CPU it may use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import EINVAL
+from .nodemask import Mask, list_text, mask_of, members, nth
+
+if TYPE_CHECKING:
+    from numafs.machine.spec import Cpu
+
+    from .kernel import Kernel
+    from .mm import Task
+
+__all__ = ["pick_cpu", "sched_domain_level_max", "sched_setaffinity", "set_cpus_allowed"]
+
+
+def sched_setaffinity(kernel: Kernel, task: Task, mask: Mask) -> None:
+    """sched_setaffinity(2): what the cpuset leaves of `mask`."""
+    from .cpuset import cpuset_cpus_allowed
+
+    if task.bound:
+        raise EINVAL(f"kernel thread {task.pid} is bound to its CPU")
+    allowed = cpuset_cpus_allowed(kernel, task)
+    if not mask & allowed:
+        raise EINVAL(f"none of CPUs {list_text(mask)} is among {list_text(allowed)}")
+    set_cpus_allowed(kernel, task, mask & allowed)
+
+
+def set_cpus_allowed(kernel: Kernel, task: Task, mask: Mask) -> None:
+    """Give `task` an affinity; it moves if its CPU is not in it (set_cpus_allowed_ptr)."""
+    task.cpus_allowed = mask
+    task.cpu = pick_cpu(kernel, task)
+
+
+def pick_cpu(kernel: Kernel, task: Task) -> int:
+    """The CPU that `task` is on, if it may be there, else the lowest it may use (select_fallback_rq)."""
+    usable = task.cpus_allowed & kernel.cpu_online or kernel.cpu_online
+    if usable >> task.cpu & 1:
+        return task.cpu
+    return nth(usable, 0)
+
+
+def sched_domain_level_max(kernel: Kernel) -> int:
+    """The deepest scheduler domain: levels are built until one spans every CPU (build_sched_domains)."""
+    online = kernel.cpu_online
+    cpus = [cpu for cpu in kernel.machine.cpus if online >> cpu.cpu & 1]
+    return max((_levels(kernel, cpu, cpus) for cpu in cpus), default=0)
+
+
+def _levels(kernel: Kernel, cpu: Cpu, cpus: list[Cpu]) -> int:
+    """Number of the first of SMT, CLS, MC, DIE, NODE and the NUMA distances that spans all `cpus` from `cpu`."""
+    spans = [
+        mask_of(c.cpu for c in cpus if (c.socket, c.die, c.core) == (cpu.socket, cpu.die, cpu.core)),
+        _sharing(cpu, 2),
+        _sharing(cpu, 3),
+        *[mask_of(c.cpu for c in cpus if c.node == cpu.node)] * 2,
+    ]
+    distance = kernel.nodes[cpu.node].distance
+    nodes = {c.node for c in cpus}
+    for limit in sorted({d for nid in nodes for d in (kernel.nodes[nid].distance[n] for n in nodes)} - {10}):
+        spans.append(mask_of(c.cpu for c in cpus if distance[c.node] <= limit))
+    every = mask_of(c.cpu for c in cpus)
+    return next((level for level, span in enumerate(spans) if not every & ~span), len(spans) - 1)
+
+
+def _sharing(cpu: Cpu, level: int) -> Mask:
+    """CPUs behind the same cache of this level."""
+    shared = [cache.shared_cpus for cache in cpu.caches if cache.level == level and cache.type != "Instruction"]
+    return mask_of(shared[0]) if shared else 1 << cpu.cpu
+
+
+def cpus_of_node(kernel: Kernel, nid: int) -> Mask:
+    """The on-line CPUs of a node."""
+    return mask_of(cpu for cpu in members(kernel.cpu_online) if kernel.cpu_to_node[cpu] == nid)
