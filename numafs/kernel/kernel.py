@@ -66,6 +66,8 @@ class Kernel:
         self.machine = machine
         self.features = machine.features
         self.clock = Clock()
+        self.totalreserve_pages = 0
+        self.swap_areas = []
         self.random = random.Random(machine.seed)
         self.events = VmEvents(machine.zone_types)
         self.kmsg: list[str] = []

@@ -53,6 +53,8 @@ class PageUse(IntEnum):
     DMA = 6
     KERNEL = 7
     """alloc_pages() by somebody: pipe buffers, drivers."""
+    PCP = 8
+    """In a per-CPU list of free pages: neither used nor counted as free."""
 
 
 class LruList:
@@ -92,6 +94,12 @@ class Zone:
         self.stat = [0] * len(ZoneStat)
         self.numa = [0] * len(NumaStat)
         self.used: Counter[PageUse] = Counter()
+        self.pcp_high = 4
+        self.pcp_batch = 1
+        self.pcp_free_factor = 0
+        """Doubles what the per-CPU list gives back as long as nothing is allocated from it."""
+        self.reclaim_active = False
+        """ZONE_RECLAIM_ACTIVE: kswapd runs, and the per-CPU list is kept short."""
 
     @property
     def free(self) -> int:
