@@ -112,7 +112,7 @@ def cache_rules(table: Table, cpus: set[int]) -> list[CacheRule]:
         sets = own.integer("sets", size // (line * ways), low=1)
         cache = Cache(level, type_, size // 1024, line, ways, sets, ())
         per = own.choice("per", topology.PER, "core")
-        rules.append(CacheRule(cache, per, cache_groups(own, cpus)))
+        rules.append(CacheRule(cache, per, own.integer("cores", 1, low=1), cache_groups(own, cpus)))
         own.done()
     return rules
 

@@ -93,20 +93,31 @@ def content(table: Table) -> tuple[DiskFile, ...]:
 
 
 def check_files(table: Table, found: Sequence[Disk]) -> None:
-    """No name twice, no file that is another one's directory: all disks make one tree."""
-    plain: set[str] = set()
-    directories: set[str] = set()
-    for index, disk in enumerate(found):
-        for file in disk.files:
-            if file.path in plain or file.path in directories:
-                table.fail("disk", f"[{index}] {disk.name} gives {file.path} a second time")
-            (directories if file.directory else plain).add(file.path)
-            parent = file.path.rpartition("/")[0]
-            while parent and parent not in directories:
-                directories.add(parent)
-                parent = parent.rpartition("/")[0]
-    for path in sorted(plain & directories):
-        table.fail("disk", f"{path} is a file and a directory")
+    """No name twice, no file that is another one's directory: all disks make one tree.
+
+    Only what lies below the same first name can clash, so a pattern of many files is seldom expanded.
+    """
+    by_top: dict[str, list[DiskFile]] = {}
+    for item in (item for disk in found for item in disk.content):
+        for name in patterns.expand(item.path.partition("/")[0]):
+            by_top.setdefault(name, []).append(item)
+    for items in by_top.values():
+        if len(items) > 1:
+            check_clashes(table, items)
+
+
+def check_clashes(table: Table, items: Sequence[DiskFile]) -> None:
+    """No name twice among those that `items` stand for, no file that is another one's directory."""
+    directories: dict[str, bool] = {}
+    for item in items:
+        for path in patterns.expand(item.path):
+            if path in directories:
+                table.fail("disk", f"gives {path} a second time")
+            directories[path] = item.directory
+    for path in directories:
+        parent = path.rpartition("/")[0]
+        if not directories.get(parent, True):
+            table.fail("disk", f"{parent} is a file, but {path} lies below it")
 
 
 def devices(table: Table, nids: Sequence[int]) -> tuple[Device, ...]:

@@ -44,7 +44,10 @@ def choices(inside: str) -> list[str]:
     if numbers is None:
         if "," not in inside:
             raise ValueError(f"{{{inside}}} is neither a range such as {{0..99}} nor a list such as {{a,b}}")
-        return inside.split(",")
+        names = inside.split(",")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{{{inside}}} has a name twice")
+        return names
     first, last = numbers.groups()
     width = len(first) if first.startswith("0") and len(first) > 1 else 0
     step = 1 if int(first) <= int(last) else -1

@@ -145,6 +145,10 @@ class Disk:
             DiskFile(path, item.size_bytes, item.directory) for item in self.content for path in expand(item.path)
         )
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the expanded files."""
+        return {key: value for key, value in self.__dict__.items() if key != "files"}
+
 
 @dataclass(frozen=True)
 class Device:

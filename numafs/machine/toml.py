@@ -31,13 +31,14 @@ def load(path: str | Path) -> Machine:
 
 def loads(text: str, path: str | Path = "") -> Machine:
     """The machine in `text`; `path` is the file it came from, for messages and for its `base`."""
-    return machine_from(tables(text, Path(path), ()), text, path)
-
-
-def machine_from(data: dict[str, Any], text: str, path: str | Path) -> Machine:
-    """The machine of tables that `text` and its bases gave."""
-    source = Source(str(path), positions(text))
-    return machine_of(Table(data, source), Path(path).stem or "machine")
+    file = Path(path)
+    data, bases = tables(text, file, ())
+    try:
+        return machine_of(Table(data, Source(str(path), positions(text))), file.stem or "machine")
+    except MachineError:
+        for base in bases:
+            load(base)  # what is wrong in a base is said of the base
+        raise
 
 
 def read(path: Path) -> str:
@@ -50,11 +51,14 @@ def read(path: Path) -> str:
         raise MachineError("is no UTF-8 text", file=str(path)) from error
 
 
-def tables(text: str, path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The text's tables, laid over those of its base; `above` are the files that are based on this one."""
+def tables(text: str, path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], list[Path]]:
+    """The text's tables laid over those of its base, and the files it is based on, the lowest first.
+
+    `above` are the files that are based on this one.
+    """
     data = parsed(text, path)
     if "base" not in data:
-        return data
+        return data, []
     base = data.pop("base")
     line = positions(text).get(("base",), 0)
     file = (path.parent / base).resolve() if isinstance(base, str) else None
@@ -63,10 +67,8 @@ def tables(text: str, path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     chain = (*above, path.resolve())
     if file in chain:
         raise MachineError(f"{base!r} is based on this file", file=str(path), line=line, key="base")
-    below_text = read(file)
-    below = tables(below_text, file, chain)
-    machine_from(below, below_text, file)  # what is wrong in the base is said of the base
-    return overlaid(below, data)
+    below, bases = tables(read(file), file, chain)
+    return overlaid(below, data), [*bases, file]
 
 
 def parsed(text: str, path: Path) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class CacheRule:
     cache: Cache
     """With no sharers yet."""
     per: str = "core"
+    cores: int = 1
+    """So many neighbouring cores share it, if it is per core."""
     groups: tuple[tuple[int, ...], ...] = ()
 
 
@@ -80,20 +82,20 @@ def with_caches(cpus: Sequence[Cpu], rules: Sequence[CacheRule]) -> tuple[Cpu, .
     """The CPUs with their caches, in the order of the rules."""
     own: dict[int, list[Cache]] = {cpu.cpu: [] for cpu in cpus}
     for rule in rules:
-        for group in rule.groups or sharers(cpus, rule.per):
+        for group in rule.groups or sharers(cpus, rule):
             cache = replace(rule.cache, shared_cpus=tuple(group))
             for number in group:
                 own[number].append(cache)
     return tuple(replace(cpu, caches=tuple(own[cpu.cpu])) for cpu in cpus)
 
 
-def sharers(cpus: Sequence[Cpu], per: str) -> list[list[int]]:
+def sharers(cpus: Sequence[Cpu], rule: CacheRule) -> list[list[int]]:
     """The CPUs of each core, die, ..."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for cpu in cpus:
         key = {
-            "thread": (cpu.cpu,), "core": (cpu.socket, cpu.die, cpu.core), "die": (cpu.socket, cpu.die),
+            "thread": (cpu.cpu,), "core": (cpu.socket, cpu.core // rule.cores), "die": (cpu.socket, cpu.die),
             "node": (cpu.node,), "socket": (cpu.socket,), "machine": (),
-        }[per]
+        }[rule.per]
         groups.setdefault(key, []).append(cpu.cpu)
     return list(groups.values())
