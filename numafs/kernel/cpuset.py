@@ -288,7 +288,7 @@ def attach(
     `uid` opened the file, `writer_uid` writes to it (None: the same).
     kernel/cgroup/cgroup-v1.c:__cgroup1_procs_write() (v6.1).
     """
-    task = kernel.tasks.get(pid)
+    task = kernel.tasks.find(pid)
     if task is None or task.exited:
         raise ESRCH(f"no task {pid}")
     if task.bound:

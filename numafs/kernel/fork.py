@@ -9,7 +9,7 @@ Simplified: a modelled task is gone when it exits, there are no zombies; task st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from . import binfmt, mmap, page_alloc
@@ -43,6 +43,8 @@ class TaskTable:
         self._by_pid: dict[int, Task] = {}
         self._threads: dict[int, list[Task]] = {}
         self._next_pid = FIRST_PID
+        self.find_real: Callable[[int], Task | None] | None = None
+        """Adopts a real process of this machine, if it lives."""
         self.program: Inode | None = None
         """The file that modelled tasks run."""
         everywhere = (1 << len(kernel.cpu_to_node)) - 1
@@ -62,6 +64,13 @@ class TaskTable:
     def get(self, pid: int) -> Task | None:
         """find_task_by_vpid(): the thread with this id."""
         return self._by_pid.get(pid)
+
+    def find(self, pid: int) -> Task | None:
+        """The thread with this id; a real process that nobody knows yet is adopted by the door."""
+        task = self._by_pid.get(pid)
+        if task is None and self.find_real is not None and pid < FIRST_PID:
+            return self.find_real(pid)
+        return task
 
     def threads(self, task: Task) -> list[Task]:
         """The threads of a task's process, the leader first if it still is there."""
@@ -134,13 +143,17 @@ class TaskTable:
         return thread
 
     def adopt(
-        self, kernel: Kernel, pid: int, tgid: int, comm: str, uid: int, gid: int, threads: Iterable[int] = ()
+        self, kernel: Kernel, pid: int, tgid: int, comm: str, uid: int, gid: int, threads: Iterable[int] = (), *,
+        parent: Task | None = None,
     ) -> Task:
-        """A real process of this machine becomes known, with all its threads; its memory stays its own affair."""
+        """A real process of this machine becomes known, with all its threads; its memory stays its own affair.
+
+        It and what is new of it begin in the group of `parent`, or of init.
+        """
         for tid in sorted({tgid, pid, *threads}):
             known = self._by_pid.get(tid)
             if known is None:
-                known = self._copy_process(kernel, self.init, tid, uid=uid, gid=gid, tgid=tgid)
+                known = self._copy_process(kernel, parent or self.init, tid, uid=uid, gid=gid, tgid=tgid)
                 known.real = True
                 known.ppid = 0
             known.comm = comm[:15]

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Real processes in the model: adopted when somebody writes their pid, gone when they exit.
+
+What a process does with its memory is its own affair; the model knows that it lives, its
+threads, its children and its group. Exit is seen by a pidfd, the rest is read from /proc/PID.
+
+Simplified: a child is seen when the next file is opened, so one whose parent has exited by then
+is missed; a zombie is no task.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numafs.kernel.kernel import Kernel
+    from numafs.kernel.mm import Task
+
+__all__ = ["RealTasks"]
+
+log = logging.getLogger("numafs.door")
+
+PROC = Path("/proc")
+
+
+@dataclass
+class _Process:
+    """An adopted process: its pidfd, and the children it had before, which are none of the model's business."""
+
+    tgid: int
+    pidfd: int
+    strangers: set[int] = field(default_factory=set)
+
+
+class RealTasks:
+    """The adopted processes of one kernel. A door calls `reap` before each operation and `follow` before an open."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self._processes: dict[int, _Process] = {}
+        self._exits = select.epoll()
+        kernel.tasks.find_real = self.adopt
+
+    def close(self) -> None:
+        """Let go of every process."""
+        for process in self._processes.values():
+            os.close(process.pidfd)
+        self._processes.clear()
+        self._exits.close()
+
+    def adopt(self, pid: int) -> Task | None:
+        """The task of a living process or thread, which the model now knows; None if there is none."""
+        status = _status(pid)
+        if status is None or status["State"][:1] in "ZX":
+            return None
+        tgid = int(status["Tgid"])
+        if not self._watch(tgid):
+            return None
+        self._processes[tgid].strangers.update(_children(tgid))
+        return self._enter(pid, status, None)
+
+    def reap(self) -> None:
+        """Let what has exited leave the model."""
+        if not self._processes:
+            return
+        for pidfd, _ in self._exits.poll(0):
+            process = next(known for known in self._processes.values() if known.pidfd == pidfd)
+            self._exited(process)
+
+    def follow(self) -> None:
+        """Take in new threads and children of what is adopted, and let go of threads that ended."""
+        for process in list(self._processes.values()):
+            self._follow_threads(process)
+            self._follow_children(process)
+
+    # -- one process --------------------------------------------------------------------------
+
+    def _watch(self, tgid: int) -> bool:
+        if tgid in self._processes:
+            return True
+        try:
+            pidfd = os.pidfd_open(tgid)
+        except OSError:
+            return False
+        self._processes[tgid] = _Process(tgid, pidfd)
+        self._exits.register(pidfd, select.EPOLLIN)
+        return True
+
+    def _enter(self, pid: int, status: dict[str, str], parent: Task | None) -> Task:
+        tgid = int(status["Tgid"])
+        uid, gid = (int(status[key].split()[0]) for key in ("Uid", "Gid"))
+        log.debug("process %d (%s) is adopted", tgid, status["Name"])
+        return self.kernel.tasks.adopt(
+            self.kernel, pid, tgid, status["Name"], uid, gid, _threads(tgid), parent=parent
+        )
+
+    def _exited(self, process: _Process) -> None:
+        del self._processes[process.tgid]
+        self._exits.unregister(process.pidfd)
+        os.close(process.pidfd)
+        for tid in self._known_threads(process):
+            self._forget(tid)
+
+    def _follow_threads(self, process: _Process) -> None:
+        leader = self.kernel.tasks.get(process.tgid)
+        alive, known = set(_threads(process.tgid)), self._known_threads(process)
+        if leader is None or not alive:
+            return
+        for tid in known - alive:
+            self._forget(tid)
+        if alive - known and (status := _status(process.tgid)):
+            self._enter(process.tgid, status, leader)
+
+    def _follow_children(self, process: _Process) -> None:
+        parent = self.kernel.tasks.get(process.tgid)
+        for pid in _children(process.tgid):
+            if parent is None or pid in process.strangers or pid in self._processes:
+                continue
+            status = _status(pid)
+            if status and status["State"][:1] not in "ZX" and self._watch(pid):
+                self._enter(pid, status, parent)
+                self._follow_children(self._processes[pid])
+
+    def _known_threads(self, process: _Process) -> set[int]:
+        leader = self.kernel.tasks.get(process.tgid)
+        return {thread.pid for thread in self.kernel.tasks.threads(leader)} if leader else set()
+
+    def _forget(self, tid: int) -> None:
+        task = self.kernel.tasks.get(tid)
+        if task is not None:
+            self.kernel.tasks.do_exit(self.kernel, task)
+
+
+def _status(pid: int) -> dict[str, str] | None:
+    """The lines of /proc/PID/status; None if there is no such task."""
+    try:
+        text = (PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def _threads(tgid: int) -> list[int]:
+    """The threads of a process, those that are zombies too."""
+    try:
+        return [int(name) for name in os.listdir(PROC / str(tgid) / "task")]
+    except OSError:
+        return []
+
+
+def _children(tgid: int) -> list[int]:
+    """The living children of a process, whichever thread made them."""
+    found: list[int] = []
+    for tid in _threads(tgid):
+        try:
+            found += map(int, (PROC / f"{tgid}/task/{tid}/children").read_text().split())
+        except OSError:
+            continue
+    return found
