@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import EINVAL
-from .nodemask import Mask, list_text, mask_of, members, nth
+from .nodemask import Mask, list_text, mask_of, nth
 
 if TYPE_CHECKING:
     from numafs.machine.spec import Cpu
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
     from .mm import Task
 
-__all__ = ["pick_cpu", "sched_domain_level_max", "sched_setaffinity", "set_cpus_allowed"]
+__all__ = ["pick_cpu", "sched_domain_level_max", "sched_setaffinity", "select_fallback_rq", "set_cpus_allowed"]
 
 
 def sched_setaffinity(kernel: Kernel, task: Task, mask: Mask) -> None:
@@ -40,8 +40,16 @@ def set_cpus_allowed(kernel: Kernel, task: Task, mask: Mask) -> None:
     task.cpu = pick_cpu(kernel, task)
 
 
+def select_fallback_rq(kernel: Kernel, task: Task) -> None:
+    """The CPU of `task` went away: it goes to another that it may use, or loses its affinity."""
+    if not task.cpus_allowed & kernel.cpu_online:
+        kernel.printk(f"process {task.pid} ({task.comm}) no longer affine to cpu{task.cpu}")
+        task.cpus_allowed = (1 << len(kernel.cpu_to_node)) - 1
+    task.cpu = pick_cpu(kernel, task)
+
+
 def pick_cpu(kernel: Kernel, task: Task) -> int:
-    """The CPU that `task` is on, if it may be there, else the lowest it may use (select_fallback_rq)."""
+    """The CPU that `task` is on, if it may be there, else the lowest it may use."""
     usable = task.cpus_allowed & kernel.cpu_online or kernel.cpu_online
     if usable >> task.cpu & 1:
         return task.cpu
@@ -75,8 +83,3 @@ def _sharing(cpu: Cpu, level: int) -> Mask:
     """CPUs behind the same cache of this level."""
     shared = [cache.shared_cpus for cache in cpu.caches if cache.level == level and cache.type != "Instruction"]
     return mask_of(shared[0]) if shared else 1 << cpu.cpu
-
-
-def cpus_of_node(kernel: Kernel, nid: int) -> Mask:
-    """The on-line CPUs of a node."""
-    return mask_of(cpu for cpu in members(kernel.cpu_online) if kernel.cpu_to_node[cpu] == nid)
