@@ -18,6 +18,7 @@ from .cpuset import CpusetHierarchy
 from .fork import TaskTable
 from .initmem import populate
 from .kernel import Kernel
+from .memory_hotplug import setup_blocks
 from .mmzone import Pgdat
 from .namei import Filesystem
 from .nodemask import mask_of
@@ -40,6 +41,7 @@ def boot(machine: Machine) -> Kernel:
     kernel.vm = Sysctl(machine.zone_types)
     setup_nodes(kernel)
     setup_cpus(kernel)
+    kernel.memory_blocks = setup_blocks(kernel)
     page_alloc.build_all_zonelists(kernel, boot=True)
     page_alloc.init_per_zone_wmark_min(kernel)
     kernel.slab = SlabCaches(kernel)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .cpuset import CpusetHierarchy
     from .filemap import Inode
     from .fork import TaskTable
+    from .memory_hotplug import MemoryBlock
     from .namei import Filesystem
     from .slab import SlabCaches
     from .swap import SwapArea
@@ -59,6 +60,8 @@ class Kernel:
     cpu_to_node: list[int]
     """Node of each possible CPU."""
     node_online: Mask
+    memory_blocks: dict[int, MemoryBlock]
+    """Blocks of memory that can go off line, by number."""
     node_possible: Mask
     features: frozenset[str]
 
