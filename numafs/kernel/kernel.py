@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .clock import Clock
-from .mmzone import Pgdat, Zone
+from .mmzone import PageUse, Pgdat, Zone
 from .nodemask import Mask
 from .vmstat import VmEvents
 
@@ -77,7 +78,11 @@ class Kernel:
         """The kernel log."""
         self.thp_enabled = machine.thp
         """transparent_hugepage/enabled: always, madvise or never."""
-        self.dirty_inodes: dict[object, None] = {}
+        self.drop_caches_quiet = False
+        """drop_caches was told not to be logged any more."""
+        self.boot_used: dict[Zone, Counter[PageUse]] = {}
+        """Page tables and kernel stacks of before the first task."""
+        self.dirty_inodes: dict[Inode, None] = {}
         self.on_oom_kill: Callable[[object], None] | None = None
         """Told of a real task that the OOM killer chose; the door decides what to do to the process."""
 
