@@ -18,6 +18,7 @@ from .page import Run, Space
 if TYPE_CHECKING:
     from .cpuset import Cpuset
     from .filemap import Inode
+    from .kernel_alloc import Block
     from .mempolicy import Mempolicy
     from .mmzone import Zone
 
@@ -207,3 +208,5 @@ class Task:
     cmdline: tuple[str, ...] = ()
     stack: list[tuple[Zone, int]] = field(default_factory=list)
     """Its kernel stack: how many pages in which zone."""
+    kernel_memory: list[Block] = field(default_factory=list)
+    """What the kernel allocated on its behalf (kernel_alloc)."""
