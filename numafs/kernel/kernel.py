@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .backing_dev import BdiWriteback
 from .clock import Clock
-from .mmzone import PageUse, Pgdat, Zone
+from .mmzone import Hstate, Pgdat, Zone
 from .nodemask import Mask
 from .vmstat import VmEvents
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .cpuset import CpusetHierarchy
     from .filemap import Inode
     from .fork import TaskTable
-    from .memory_hotplug import MemoryBlock
     from .namei import Filesystem
     from .slab import SlabCaches
     from .swap import SwapArea
@@ -61,8 +60,6 @@ class Kernel:
     cpu_to_node: list[int]
     """Node of each possible CPU."""
     node_online: Mask
-    memory_blocks: dict[int, MemoryBlock]
-    """Blocks of memory that can go off line, by number."""
     node_possible: Mask
     features: frozenset[str]
 
@@ -78,10 +75,11 @@ class Kernel:
         """The kernel log."""
         self.thp_enabled = machine.thp
         """transparent_hugepage/enabled: always, madvise or never."""
-        self.drop_caches_quiet = False
-        """drop_caches was told not to be logged any more."""
-        self.boot_used: dict[Zone, Counter[PageUse]] = {}
-        """Page tables and kernel stacks of before the first task."""
+        self.thp_defrag = "madvise"
+        """transparent_hugepage/defrag: always, defer, defer+madvise, madvise or never."""
+        self.hstates: dict[int, Hstate] = {}
+        """hugetlb page sizes, in pages."""
+        self.writeback = BdiWriteback()
         self.dirty_inodes: dict[Inode, None] = {}
         self.on_oom_kill: Callable[[object], None] | None = None
         """Told of a real task that the OOM killer chose; the door decides what to do to the process."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from .nodemask import Mask
 from .page import Run, Space
+from .pgtable import PageTables
 
 if TYPE_CHECKING:
     from .cpuset import Cpuset
     from .filemap import Inode
-    from .kernel_alloc import Block
     from .mempolicy import Mempolicy
     from .mmzone import Zone
 
@@ -62,8 +62,8 @@ class Vma:
         """vdso and vvar: VM_IO/VM_PFNMAP, without pages that anybody counts."""
         self.hugetlb = 0
         """Size of its huge pages in pages, 0 for ordinary memory."""
-        self.thp = False
-        """madvise(MADV_HUGEPAGE) was called on it."""
+        self.thp: bool | None = None
+        """True after madvise(MADV_HUGEPAGE), False after MADV_NOHUGEPAGE."""
         self.name = ""
         """`heap` or `stack`."""
         self.path = ""
@@ -142,12 +142,16 @@ class Vma:
     def _first(self, start: int) -> int:
         return max(bisect_right(self.segments, start, key=lambda s: s.start) - 1, 0)
 
+    def mapped(self) -> Iterator[tuple[Run, int, int]]:
+        """What its page tables map, resident or swapped out: runs, and the lane positions of each."""
+        for segment in self.segments:
+            yield from segment.space.find(segment.start - segment.delta, segment.stop - segment.delta)
+
     def runs(self) -> Iterator[tuple[Run, int]]:
         """Resident runs that its page tables map, and how many pages of each."""
-        for segment in self.segments:
-            for run, a, b in segment.space.find(segment.start - segment.delta, segment.stop - segment.delta):
-                if run.resident:
-                    yield run, b - a
+        for run, a, b in self.mapped():
+            if run.resident:
+                yield run, b - a
 
 
 class Mm:
@@ -158,10 +162,18 @@ class Mm:
         """Ascending by address."""
         self.users: list[Task] = []
         """Threads that share it."""
-        self.page_tables: dict[tuple[int, int], object] = {}
-        """Page-table pages by (level, index): the zone each lies in."""
+        self.page_tables = PageTables()
         self.start_brk = 0
-        self.swapents = 0
+
+    @property
+    def swapents(self) -> int:
+        """MM_SWAPENTS: page table entries that are swap entries."""
+        return sum(b - a for vma in self.vmas for run, a, b in vma.mapped() if run.swap and not run.resident)
+
+    def overlapping(self, start: int, stop: int) -> list[Vma]:
+        """VMAs that have a page in [start, stop), ascending."""
+        first = max(bisect_right(self.vmas, start, key=lambda v: v.start) - 1, 0)
+        return [vma for vma in self.vmas[first : bisect_left(self.vmas, stop, key=lambda v: v.start)] if vma.stop > start]
 
     def find_vma(self, vpn: int) -> Vma | None:
         """The VMA that contains a page."""
@@ -208,5 +220,3 @@ class Task:
     cmdline: tuple[str, ...] = ()
     stack: list[tuple[Zone, int]] = field(default_factory=list)
     """Its kernel stack: how many pages in which zone."""
-    kernel_memory: list[Block] = field(default_factory=list)
-    """What the kernel allocated on its behalf (kernel_alloc)."""

@@ -16,7 +16,7 @@ from .vmstat import NodeStat, NumaStat, ZoneStat
 if TYPE_CHECKING:
     from .page import Run
 
-__all__ = ["Lru", "LruList", "PageUse", "Pgdat", "Wmark", "Zone"]
+__all__ = ["HugePool", "Hstate", "Lru", "LruList", "PageUse", "Pgdat", "Wmark", "Zone"]
 
 
 class Wmark(IntEnum):
@@ -185,5 +185,22 @@ class HugePool:
 
     def __init__(self) -> None:
         self.total = 0
-        self.free = 0
         self.surplus = 0
+        self.free_in: Counter[Zone] = Counter()
+        """Its free huge pages, by zone."""
+
+    @property
+    def free(self) -> int:
+        """Huge pages that nobody uses."""
+        return self.free_in.total()
+
+
+class Hstate:
+    """What the hugetlb pools of one page size have in common (struct hstate)."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        """Pages of one huge page."""
+        self.next_nid_to_alloc = 0
+        self.next_nid_to_free = 0
+        self.nr_overcommit = 0

@@ -19,7 +19,7 @@ Simplified: a mapping that is fragmented page by page costs a run (about 200 byt
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,15 @@ from .mmzone import Lru, LruList
 from .vmstat import NodeStat, ZoneStat
 
 if TYPE_CHECKING:
+    from .inode import Inode
     from .mm import Vma
     from .mmzone import Zone
     from .swap import SwapArea
 
 __all__ = [
     "Kind", "Lane", "PG", "Run", "Space", "add_to_list", "add_to_tail", "alike", "change", "count_pages", "cut",
-    "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list", "new_lru_list", "remove", "split",
-    "to_entry", "to_zone",
+    "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list", "new_lru_list", "rejoin", "remove",
+    "split", "stretches", "to_entry", "to_zone",
 ]
 
 
@@ -134,7 +135,7 @@ class Space:
 
     __slots__ = ("groups", "inode", "kind", "mappers", "nrpages")
 
-    def __init__(self, kind: Kind, inode: object = None) -> None:
+    def __init__(self, kind: Kind, inode: Inode | None = None) -> None:
         self.kind = kind
         self.inode = inode
         self.groups: dict[int, list[Lane]] = {}
@@ -177,6 +178,37 @@ class Space:
                 for run in lane.runs[first : bisect_left(lane.starts, b)]:
                     if run.b > a:
                         yield run, max(run.a, a), min(run.b, b)
+
+    def resident(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The pages of [start, stop) that are in memory, as stretches of neighbours."""
+        found = (range(run.lane.i + a * w, run.lane.i + b * w, w)
+                 for run, a, b in self.find(start, stop) if run.resident for w in (run.lane.width,))
+        return stretches(found, start, stop)
+
+    def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The pages of [start, stop) that are not in memory, as stretches of neighbours."""
+        out = []
+        for a, b in self.resident(start, stop):
+            if a > start:
+                out.append((start, a))
+            start = b
+        if start < stop:
+            out.append((start, stop))
+        return out
+
+    def pieces(self, pages: range) -> list[Run]:
+        """The runs that lie in `pages`, which may be spaced, split at their edges. Entries included."""
+        if pages.step == 1:
+            return self.cut(pages.start, pages.stop)
+        out: list[Run] = []
+        for width, lanes in self.groups.items():
+            if width == pages.step:
+                lane = lanes[pages.start % width]
+                out += cut(lane, pages.start // width, pages.start // width + len(pages))
+            elif any(lane.runs for lane in lanes):
+                for page in pages:
+                    out += cut(lanes[page % width], page // width, page // width + 1)
+        return out
 
     def absent(self, start: int, stop: int) -> list[range]:
         """The pages of [start, stop) for which there is no run, as ranges that may be spaced."""
@@ -225,6 +257,37 @@ def lane_gaps(lane: Lane, a: int, b: int) -> list[tuple[int, int]]:
         a = run.b
     if a < b:
         out.append((a, b))
+    return out
+
+
+def stretches(ranges: Iterable[range], start: int, stop: int) -> list[tuple[int, int]]:
+    """What `ranges`, which may be spaced, cover of [start, stop), as stretches of neighbouring pages."""
+    inside = [r for r in ranges if r.stop > start and r.start < stop]
+    if all(r.step == 1 for r in inside):
+        out: list[tuple[int, int]] = []
+        for r in sorted(inside, key=lambda r: r.start):
+            a, b = max(r.start, start), min(r.stop, stop)
+            if out and out[-1][1] >= a:
+                out[-1] = (out[-1][0], max(out[-1][1], b))
+            else:
+                out.append((a, b))
+        return out
+    covered = bytearray(stop - start)
+    for r in inside:
+        first = r.start if r.start >= start else r.start + -((r.start - start) // r.step) * r.step
+        part = range(first - start, min(r.stop, stop) - start, r.step)
+        covered[part.start : part.stop : part.step] = b"\1" * len(part)
+    return _ones(covered, start)
+
+
+def _ones(covered: bytearray, start: int) -> list[tuple[int, int]]:
+    out = []
+    a = covered.find(1)
+    while a >= 0:
+        b = covered.find(0, a)
+        b = len(covered) if b < 0 else b
+        out.append((start + a, start + b))
+        a = covered.find(1, b)
     return out
 
 
@@ -437,6 +500,29 @@ def alike(x: Run, y: Run) -> bool:
         and x.mapcount == y.mapcount
         and x.swap is y.swap
     )
+
+
+def rejoin(run: Run) -> Run:
+    """Join `run` to its neighbours in the list where these continue it and are alike again; returns the whole."""
+    if run.lru in (Lru.NONE, Lru.UNLISTED):
+        return run
+    head = run.zone.pgdat.lru[run.lru].head
+    elder, younger = run.next, run.prev
+    if younger is not head and younger.a == run.b and alike(run, younger):
+        _absorb(run, younger)
+    if elder is not head and elder.b == run.a and alike(run, elder):
+        _absorb(elder, run)
+        return elder
+    return run
+
+
+def _absorb(elder: Run, younger: Run) -> None:
+    """`younger` stands just before `elder` in list and continues it: one run of both."""
+    remove(younger)
+    elder.b = younger.b
+    younger.prev.next, elder.prev = elder, younger.prev
+    younger.prev = younger.next = younger
+    younger.lru = Lru.NONE
 
 
 def new_lru_list() -> LruList:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""The swap cache, from the side of faults: bringing pages back. mm/swap_state.c, mm/memory.c:do_swap_page() (v6.1).
+
+Simplified: swap read-ahead reads the neighbours that the faulting stretch will want anyway, and nothing beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import mempolicy, page_alloc, page_writeback, rmap, swap
+from .gfp import GFP_HIGHUSER_MOVABLE
+from .mmzone import Lru
+from .page import PG, Run, Space, change, count_pages, enter, remove
+from .vmstat import VmEvent
+
+if TYPE_CHECKING:
+    from .filemap import Inode
+    from .kernel import Kernel
+    from .mm import Task, Vma
+    from .mmzone import Zone
+    from .page_alloc import Placement
+
+__all__ = ["CLUSTER", "free_swap_cache", "shmem_swapin", "swapin"]
+
+CLUSTER = 8
+"""Pages that one swap-in reads: 1 << vm.page_cluster."""
+
+
+def swapin(kernel: Kernel, task: Task, vma: Vma, space: Space, start: int, stop: int, write: bool) -> None:
+    """Bring the pages [start, stop) of an anonymous mapping back and map them again."""
+    if len(space.mappers) > 1:
+        rmap.cut_at_mappers(space, start, stop)
+    _map_swap_cache(kernel, space, start, stop, write)
+    for a, b in space.missing(start, stop):
+        _read_in(kernel, task, space, mempolicy.placements(kernel, task, vma, a, b), b - a)
+        _map_swap_cache(kernel, space, a, b, write)
+
+
+def shmem_swapin(kernel: Kernel, task: Task, inode: Inode, start: int, stop: int) -> None:
+    """Bring swapped pages of shared memory back; the page is dirty, its slot is free (shmem_swapin_folio)."""
+    space = inode.space
+    for entry in [run.indexes() for run in space.cut(start, stop) if not run.resident and run.swap is not None]:
+        for a, b in space.missing(entry.start, entry[-1] + 1) if entry.step == 1 else ((p, p + 1) for p in entry):
+            _read_in(kernel, task, space, mempolicy.file_placements(kernel, task, inode, a, b), b - a)
+    for run in space.cut(start, stop):
+        if run.resident and run.swap is not None and not run.flags & PG.WRITEBACK:
+            free_swap_cache(kernel, run)
+
+
+def _map_swap_cache(kernel: Kernel, space: Space, start: int, stop: int, write: bool) -> None:
+    """Pages that are in memory, but have no page table entry: give them theirs back."""
+    for run in space.cut(start, stop):
+        if run.resident and not run.mapcount:
+            pages = run.indexes()
+            mapcount = max(1, rmap.ptes_covering(space, pages.start, pages[-1] + 1))
+            change(run, set=PG.YOUNG, mapcount=mapcount)
+            if write and mapcount == 1 and not run.flags & PG.WRITEBACK:
+                free_swap_cache(kernel, run)
+
+
+def _read_in(
+    kernel: Kernel, task: Task, space: Space, places: Iterator[tuple[range, Placement]], total: int
+) -> None:
+    """Allocate pages for swap entries and read them: they are in the swap cache, and not yet mapped."""
+    for pages, where in places:
+        while pages:
+            zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, len(pages))
+            for entry in space.pieces(pages[:n]):
+                _to_cache(kernel, entry, zone)
+            pages = pages[n:]
+    major = -(-total // CLUSTER)
+    kernel.events.inc(VmEvent.PGMAJFAULT, major)
+    kernel.events.inc(VmEvent.SWAP_RA, total - major)
+    kernel.events.inc(VmEvent.SWAP_RA_HIT, total - major)
+    kernel.events.inc(VmEvent.PSWPIN, total)
+    page_writeback.read_io(kernel, total)
+
+
+def _to_cache(kernel: Kernel, entry: Run, zone: Zone) -> None:
+    remove(entry)
+    run = Run(entry.lane, entry.a, entry.b, zone)
+    run.swap = entry.swap
+    enter(run, Lru.INACTIVE_ANON)
+
+
+def free_swap_cache(kernel: Kernel, run: Run) -> None:
+    """The copy on disk is no longer that of the page: free its slots (folio_free_swap); the page is dirty."""
+    area = run.swap
+    assert area is not None
+    change(run, set=PG.DIRTY)
+    count_pages(run, -run.n)
+    run.swap = None
+    count_pages(run, run.n)
+    swap.swap_free(kernel, area, run.n)
