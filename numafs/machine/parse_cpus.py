@@ -72,6 +72,8 @@ def derived_cpus(table: Table, nodes: Sequence[tuple[int, Table]]) -> tuple[Cpu,
         numbers = topology.number_cpus(counts, shape)
     else:
         table.fail("node", "gives some nodes a count of cpus and others a list", "give all a count, or all a list")
+    if not with_cpus:
+        return ()
     with shape_table.blaming(""):
         return topology.build([(nid, own) for (nid, _), own in zip(nodes, numbers, strict=True)], shape)
 

@@ -28,6 +28,8 @@ def positions(text: str) -> dict[Path, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if depth == 0 and (header := HEADER.match(line)):
             table = header_path(header, arrays)
+            if header[1] == "[[":
+                found.setdefault(table[:-1], number)
             found.setdefault(table, number)
             continue
         value = line

@@ -15,7 +15,7 @@ __all__ = ["FIXTURES", "path_of", "presets", "resolve"]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 """The machine files that come with numafs: fixtures/ of the source tree."""
-SHORT = re.compile(r"(\d+)x(\d+):([^:/]+?)(?::([\d,]+))?")
+SHORT = re.compile(r"(\d+)x(\d+):([\w.]+?)(?::([\d,]+))?")
 
 
 def presets() -> dict[str, Path]:

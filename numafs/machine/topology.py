@@ -56,16 +56,27 @@ def number_cpus(counts: Sequence[int], shape: Shape) -> list[list[int]]:
 
 def build(nodes: Sequence[tuple[int, Sequence[int]]], shape: Shape) -> tuple[Cpu, ...]:
     """Every CPU of nodes given as (nid, its CPUs). Raises ValueError if they don't fit the shape."""
-    cores = [(nid, core) for nid, cpus in nodes for core in cores_of(sorted(cpus), shape)]
-    if len(cores) % (shape.sockets * shape.dies):
-        raise ValueError(f"{len(cores)} cores cannot be shared out to {shape.sockets} sockets of {shape.dies} dies")
-    per_socket = len(cores) // shape.sockets
     found: list[Cpu] = []
-    for index, (nid, core) in enumerate(cores):
-        socket, at = divmod(index, per_socket)
-        die = at * shape.dies // per_socket
-        found += [Cpu(cpu, nid, socket, die, at) for cpu in core]
+    for socket, cores in enumerate(sockets_of([(nid, cpus) for nid, cpus in nodes if cpus], shape)):
+        if len(cores) % shape.dies:
+            raise ValueError(f"{len(cores)} cores of a socket cannot be shared out to {shape.dies} dies")
+        for at, (nid, core) in enumerate(cores):
+            found += [Cpu(cpu, nid, socket, at * shape.dies // len(cores), at) for cpu in core]
     return tuple(sorted(found, key=lambda cpu: cpu.cpu))
+
+
+def sockets_of(nodes: Sequence[tuple[int, Sequence[int]]], shape: Shape) -> list[list[tuple[int, Sequence[int]]]]:
+    """The cores of each socket, with their nodes: a socket has several nodes, or a node several sockets."""
+    cores = [[(nid, core) for core in cores_of(sorted(cpus), shape)] for nid, cpus in nodes]
+    several, rest = divmod(len(nodes), shape.sockets)
+    if several and not rest:
+        return [sum(cores[at : at + several], []) for at in range(0, len(nodes), several)]
+    parts = shape.sockets // len(nodes)
+    if shape.sockets % len(nodes) or any(len(own) % parts for own in cores):
+        raise ValueError(f"{len(nodes)} nodes with CPUs cannot be shared out to {shape.sockets} sockets")
+    return [
+        own[part * len(own) // parts : (part + 1) * len(own) // parts] for own in cores for part in range(parts)
+    ]
 
 
 def cores_of(cpus: Sequence[int], shape: Shape) -> list[Sequence[int]]:

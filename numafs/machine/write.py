@@ -35,7 +35,7 @@ def dumps(machine: Machine) -> str:
     ]
     parts += [section("[latency]", latency_values(machine.latency))]
     if machine.sysctl:
-        parts += [section("[sysctl]", {quoted(name): value for name, value in machine.sysctl.items()})]
+        parts += [section("[sysctl]", {quoted(name): value for name, value in sorted(machine.sysctl.items())})]
     return "\n".join(parts)
 
 
