@@ -18,6 +18,7 @@ from .cpuset import CpusetHierarchy
 from .fork import TaskTable
 from .initmem import populate
 from .kernel import Kernel
+from .memory_hotplug import setup_blocks
 from .mmzone import Pgdat
 from .namei import Filesystem
 from .nodemask import mask_of
@@ -40,6 +41,7 @@ def boot(machine: Machine) -> Kernel:
     kernel.vm = Sysctl(machine.zone_types)
     setup_nodes(kernel)
     setup_cpus(kernel)
+    kernel.memory_blocks = setup_blocks(kernel)
     page_alloc.build_all_zonelists(kernel, boot=True)
     page_alloc.init_per_zone_wmark_min(kernel)
     kernel.slab = SlabCaches(kernel)
@@ -58,7 +60,7 @@ def boot(machine: Machine) -> Kernel:
 def setup_nodes(kernel: Kernel) -> None:
     """Every possible node, with its zones and distances; those of the machine are on line."""
     machine = kernel.machine
-    possible = range(max(node.nid for node in machine.nodes) + 1)
+    possible = range(max(machine.possible_nodes, *(node.nid + 1 for node in machine.nodes)))
     kernel.nodes = [Pgdat(nid, machine.zone_types) for nid in possible]
     for pgdat in kernel.nodes:
         pgdat.distance = [LOCAL_DISTANCE if nid == pgdat.nid else REMOTE_DISTANCE for nid in possible]
@@ -66,7 +68,8 @@ def setup_nodes(kernel: Kernel) -> None:
         setup_node(kernel.nodes[node.nid], node)
         for other, distance in zip(machine.nodes, row, strict=True):
             kernel.nodes[node.nid].distance[other.nid] = distance
-    kernel.node_online = kernel.node_possible = mask_of(node.nid for node in machine.nodes)
+    kernel.node_online = mask_of(node.nid for node in machine.nodes)
+    kernel.node_possible = mask_of(possible)
 
 
 LOCAL_DISTANCE = 10

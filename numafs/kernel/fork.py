@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from . import binfmt, mmap, page_alloc
+from . import binfmt, kernel_alloc, mmap, page_alloc
 from . import cpuset as cpusets
 from .errors import EINVAL
 from .gfp import GFP_KERNEL
@@ -201,6 +201,7 @@ class TaskTable:
         task.exited = True
         self._exit_mm(kernel, task)
         cpusets.exit_task(kernel, task)
+        kernel_alloc.exit_task(kernel, task)
         free_thread_stack(kernel, task)
         self._forget_original_parent(task)
         del self._by_pid[task.pid]

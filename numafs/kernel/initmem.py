@@ -9,6 +9,7 @@ files of the initial ramfs are one file each.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from .filemap import Inode
@@ -35,6 +36,7 @@ def populate(kernel: Kernel) -> None:
     kernel.bdev = Inode("/dev/vda", mode=0o060660)
     init = kernel.tasks.get(1)
     mm = init.mm if init and init.mm else Mm()
+    kernel.boot_used = {zone: Counter() for pgdat in kernel.nodes for zone in pgdat.zones}
     for node in kernel.machine.nodes:
         Populate(kernel, kernel.nodes[node.nid], node.boot).all(mm)
 
@@ -68,9 +70,11 @@ class Populate:
         self.slabs("kernfs_node_cache", use.slab_unreclaimable)
         for zone, n in self.take(use.page_tables):
             zone.used[PageUse.PAGE_TABLE] += n
+            self.kernel.boot_used[zone][PageUse.PAGE_TABLE] += n
             mod_node_page_state(pgdat, NodeStat.NR_PAGE_TABLE_PAGES, n)
         for zone, n in self.take(use.kernel_stack):
             zone.used[PageUse.KERNEL_STACK] += n
+            self.kernel.boot_used[zone][PageUse.KERNEL_STACK] += n
             mod_node_page_state(pgdat, NodeStat.NR_KERNEL_STACK, n * self.kernel.machine.page_size // 1024)
         self.anon(mm, use.anon)
         self.cache(self.kernel.bdev.space, use.file, Lru.INACTIVE_FILE)

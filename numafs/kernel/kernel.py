@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .backing_dev import BdiWriteback
 from .clock import Clock
-from .mmzone import Hstate, Pgdat, Zone
+from .mmzone import Hstate, PageUse, Pgdat, Zone
 from .nodemask import Mask
 from .vmstat import VmEvents
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .cpuset import CpusetHierarchy
     from .filemap import Inode
     from .fork import TaskTable
+    from .memory_hotplug import MemoryBlock
     from .namei import Filesystem
     from .slab import SlabCaches
     from .swap import SwapArea
@@ -60,6 +62,8 @@ class Kernel:
     cpu_to_node: list[int]
     """Node of each possible CPU."""
     node_online: Mask
+    memory_blocks: dict[int, MemoryBlock]
+    """Blocks of memory that can go off line, by number."""
     node_possible: Mask
     features: frozenset[str]
 
@@ -80,6 +84,10 @@ class Kernel:
         self.hstates: dict[int, Hstate] = {}
         """hugetlb page sizes, in pages."""
         self.writeback = BdiWriteback()
+        self.drop_caches_quiet = False
+        """drop_caches was told not to be logged any more."""
+        self.boot_used: dict[Zone, Counter[PageUse]] = {}
+        """Page tables and kernel stacks of before the first task."""
         self.dirty_inodes: dict[Inode, None] = {}
         self.on_oom_kill: Callable[[object], None] | None = None
         """Told of a real task that the OOM killer chose; the door decides what to do to the process."""

@@ -19,6 +19,7 @@ from .pgtable import PageTables
 if TYPE_CHECKING:
     from .cpuset import Cpuset
     from .filemap import Inode
+    from .kernel_alloc import Block
     from .mempolicy import Mempolicy
     from .mmzone import Zone
 
@@ -220,3 +221,5 @@ class Task:
     cmdline: tuple[str, ...] = ()
     stack: list[tuple[Zone, int]] = field(default_factory=list)
     """Its kernel stack: how many pages in which zone."""
+    kernel_memory: list[Block] = field(default_factory=list)
+    """What the kernel allocated on its behalf (kernel_alloc)."""
