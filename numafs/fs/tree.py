@@ -24,8 +24,8 @@ from numafs.kernel.errors import EACCES, EINVAL, ENODEV, ENOENT, ENOTDIR, refuse
 from .attr import Attr, Caller
 
 __all__ = [
-    "CGROUP", "PLAIN", "PROC", "PROC_PID", "ROOT_CALLER", "SYSCTL", "SYSFS", "Dir", "File", "Flavour", "Handle", "Link",
-    "Node", "OpenFile", "Root", "Stat", "may_access",
+    "CGROUP", "PLAIN", "PROC", "PROC_PID", "ROOT_CALLER", "SYSCTL", "SYSFS", "Dir", "File", "Flavour", "Following",
+    "Handle", "Link", "Node", "OpenFile", "Root", "Stat", "may_access",
 ]
 
 ROOT_CALLER = Caller()
@@ -283,8 +283,14 @@ class Dir(Node):
         self.children: dict[str, Node] = {}
         self.find = find
         self.more = more
-        self.gone = False
-        """It was removed: what is still open in it answers ENODEV."""
+        self.alive: Callable[[], bool] | None = None
+        """Asked where the model may take the directory away without telling."""
+        self.dead = False
+
+    @property
+    def gone(self) -> bool:
+        """Was it removed? What is still open in it then answers ENODEV."""
+        return self.dead or self.alive is not None and not self.alive()
 
     def add(self, name: str, child: Node) -> Node:
         """Enter a child; returns it."""
@@ -303,7 +309,9 @@ class Dir(Node):
         for name in path.split("/"):
             child = at.children.get(name)
             if child is None:
-                child = at.add(name, Dir(flavour or at.flavour, at.mode if mode is None else mode))
+                child = Dir(flavour or at.flavour, at.mode if mode is None else mode)
+                child.alive = at.alive
+                at.add(name, child)
             if not isinstance(child, Dir):
                 raise ENOTDIR(name)
             at = child
@@ -317,7 +325,7 @@ class Dir(Node):
 
     def die(self) -> None:
         """The directory and all that is in it no longer exist."""
-        self.gone = True
+        self.dead = True
         for child in self.children.values():
             if isinstance(child, Dir):
                 child.die()
@@ -387,6 +395,43 @@ class Dir(Node):
     def symlink(self, name: str, target: str, caller: Caller) -> None:
         """symlink(2), link(2) and mknod(2) of what is no file."""
         raise refuse(errno.EPERM, f"{self.flavour.name} has no such thing")
+
+
+class Following:
+    """Numbered directories that come and go with the model: `node0`, `cpu7`, `4194305`.
+
+    `numbers()` are those that exist now, `has(n)` says whether n does, `make(n)` builds the directory when it is
+    first looked at; it stays the same while it exists.
+    """
+
+    def __init__(
+        self, prefix: str, numbers: Callable[[], Iterable[int]], has: Callable[[int], bool], make: Callable[[int], Node]
+    ) -> None:
+        self.prefix = prefix
+        self.numbers = numbers
+        self.has = has
+        self.make = make
+        self.cache: dict[int, Node] = {}
+
+    def find(self, name: str) -> Node | None:
+        """The node of that name, if it exists now."""
+        digits = name[len(self.prefix) :]
+        if not name.startswith(self.prefix) or not digits.isdecimal() or digits[0] == "0" and len(digits) > 1:
+            return None
+        number = int(digits)
+        if not self.has(number):
+            self.cache.pop(number, None)
+            return None
+        node = self.cache.get(number)
+        if node is None:
+            node = self.cache[number] = self.make(number)
+            if isinstance(node, Dir) and node.alive is None:
+                node.alive = lambda: self.has(number) and self.cache.get(number) is node
+        return node
+
+    def names(self) -> Iterator[str]:
+        """The names that exist now."""
+        return (f"{self.prefix}{number}" for number in self.numbers())
 
 
 class Root(Dir):

@@ -23,8 +23,6 @@ __all__ = ["check_spaces", "shadow_counters", "spaces_of"]
 def spaces_of(kernel: Kernel) -> list[Space]:
     """Every mapping that somebody has: files of the disks, memory of tasks, what is being written back."""
     inodes = [kernel.rootfs, kernel.bdev, *kernel.fs.inodes(), *kernel.dirty_inodes]
-    if kernel.tasks.program is not None:
-        inodes.append(kernel.tasks.program)
     spaces = {id(inode.space): inode.space for inode in inodes}
     for task in kernel.tasks:
         for vma in task.mm.vmas if task.mm else ():

@@ -67,14 +67,13 @@ def _enter_cache(kernel: Kernel, space: Space, pages: range, zone: Zone, flags: 
     at = 0
     for shadow in shadows:
         where = shadow.indexes()
-        active = workingset.workingset_refault(kernel, shadow, shadow.n, zone)
+        active = workingset.workingset_refault(kernel, shadow, shadow.n)
         first = -((pages.start - where.start) // pages.step)
         if first > at:
             _enter_run(space, pages[at:first], zone, flags, Lru.INACTIVE_FILE)
         at = max(at, first + len(where) * where.step // pages.step)
         remove(shadow)
-        kept = shadow.flags & PG.WORKINGSET if active else 0
-        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept)
+        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags)
         enter(fresh, Lru.ACTIVE_FILE if active else Lru.INACTIVE_FILE)
     if at < len(pages):
         _enter_run(space, pages[at:], zone, flags, Lru.INACTIVE_FILE)

@@ -79,10 +79,6 @@ class Kernel:
         """The kernel log."""
         self.thp_enabled = machine.thp
         """transparent_hugepage/enabled: always, madvise or never."""
-        self.drop_caches_quiet = False
-        """drop_caches was told not to be logged any more."""
-        self.boot_used: dict[Zone, Counter[PageUse]] = {}
-        """Page tables and kernel stacks of before the first task."""
         self.thp_defrag = "madvise"
         """transparent_hugepage/defrag: always, defer, defer+madvise, madvise or never."""
         self.hstates: dict[int, Hstate] = {}

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""/proc/{zoneinfo,buddyinfo,pagetypeinfo}: zone by zone. mm/vmstat.c (v6.1).
+
+Simplified: no per-CPU page lists, their count is 0. There are no migrate types: free blocks are shown as Movable, and
+pageblocks as Unmovable as far as the kernel's own pages fill them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from numafs.kernel import page_alloc
+from numafs.kernel.nodemask import members
+from numafs.kernel.vmstat import NodeStat, NumaStat, ZoneStat
+
+from .attr import Attr
+from .sysfs_node import huge_page_in_huge_pages
+
+if TYPE_CHECKING:
+    from numafs.kernel.kernel import Kernel
+    from numafs.kernel.mmzone import Pgdat, Zone
+
+__all__ = ["ZONES"]
+
+PER_NODE = "\n  per-node stats" + "".join(f"\n      {item.name.lower():<12} %d" for item in NodeStat)
+PER_ZONE = "".join(f"\n      {item.name.lower():<12} %d" for items in (ZoneStat, NumaStat) for item in items)
+MARKS = (
+    "\n  pages free     %d\n        boost    %d\n        min      %d\n        low      %d\n        high     %d"
+    "\n        spanned  %d\n        present  %d\n        managed  %d\n        cma      0\n        protection: (%s)"
+)
+PAGESET = (
+    "\n    cpu: %d\n              count: 0\n              high:  %d\n              batch: %d\n  vm stats threshold: %d"
+)
+LAST = "\n  node_unreclaimable:  %d\n  start_pfn:           %d"
+MAX_RECLAIM_RETRIES = 16
+PAGEBLOCK = 512
+MIGRATE_TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate")
+
+
+def zoneinfo_show(kernel: Kernel) -> str:
+    """mm/vmstat.c:zoneinfo_show() (v6.1): unpopulated zones too."""
+    return "".join(part for pgdat in kernel.online_nodes for part in _zones_of(kernel, pgdat))
+
+
+def _zones_of(kernel: Kernel, pgdat: Pgdat) -> Iterator[str]:
+    populated = pgdat.populated_zones
+    for zone in pgdat.zones:
+        yield f"Node {pgdat.nid}, zone {zone.type:>8}"
+        if populated and zone is populated[0]:
+            yield PER_NODE % tuple(huge_page_in_huge_pages(pgdat.stat, kernel.machine.page_size // 8))
+        yield _marks(kernel, zone)
+        if zone.present:
+            yield PER_ZONE % (*zone.stat, *zone.numa)
+            yield from _pagesets(kernel, zone)
+            yield LAST % (pgdat.kswapd_failures >= MAX_RECLAIM_RETRIES, zone.start_pfn)
+        yield "\n"
+
+
+def _marks(kernel: Kernel, zone: Zone) -> str:
+    boost = zone.watermark_boost
+    low, mid, high, _ = zone.watermark
+    protection = zone.lowmem_reserve or [0] * len(kernel.machine.zone_types)
+    return MARKS % (
+        zone.stat[0], boost, low + boost, mid + boost, high + boost, zone.spanned, zone.present, zone.managed,
+        ", ".join(map(str, protection)),
+    )
+
+
+def _pagesets(kernel: Kernel, zone: Zone) -> Iterator[str]:
+    high, batch = page_alloc.pcp_high_batch(kernel, zone)
+    threshold = page_alloc.stat_threshold(kernel, zone)
+    yield "\n  pagesets"
+    for cpu in members(kernel.cpu_online):
+        yield PAGESET % (cpu, high, batch, threshold)
+
+
+def buddyinfo_show(kernel: Kernel) -> str:
+    """mm/vmstat.c:frag_show() (v6.1)."""
+    return "".join(
+        f"Node {zone.pgdat.nid}, zone {zone.type:>8} " + _counts(page_alloc.free_blocks(kernel, zone)) + "\n"
+        for zone in kernel.zones()
+    )
+
+
+def _counts(blocks: list[int]) -> str:
+    return "".join(f"{n:6d} " for n in blocks)
+
+
+def pagetypeinfo_show(kernel: Kernel) -> str:
+    """mm/vmstat.c:pagetypeinfo_show() (v6.1): all of it once for each node."""
+    return "".join(part for pgdat in kernel.online_nodes if pgdat.present for part in _page_types(kernel, pgdat))
+
+
+def _page_types(kernel: Kernel, pgdat: Pgdat) -> Iterator[str]:
+    yield f"Page block order: 9\nPages per block:  {PAGEBLOCK}\n\n"
+    yield f"{'Free pages count per migrate type at order':<43} " + "".join(f"{order:6d} " for order in range(11)) + "\n"
+    for zone in pgdat.populated_zones:
+        for kind in MIGRATE_TYPES:
+            blocks = page_alloc.free_blocks(kernel, zone) if kind == "Movable" else [0] * 11
+            counts = "".join(f"{n:6d} " if n < 100000 else ">100000 " for n in blocks)
+            yield f"Node {pgdat.nid:4d}, zone {zone.type:>8}, type {kind:>12} {counts}\n"
+    yield f"\n{'Number of blocks type ':<23}" + "".join(f"{kind:>12} " for kind in MIGRATE_TYPES) + "\n"
+    for zone in pgdat.populated_zones:
+        pageblocks = -(-zone.spanned // PAGEBLOCK)
+        unmovable = min(-(-zone.used.total() // PAGEBLOCK), pageblocks)
+        counts = "".join(f"{n:12d} " for n in (unmovable, pageblocks - unmovable, 0, 0, 0))
+        yield f"Node {pgdat.nid}, zone {zone.type:>8} {counts}\n"
+
+
+ZONES: tuple[Attr[Kernel], ...] = (
+    Attr("buddyinfo", 0o444, buddyinfo_show),
+    Attr("pagetypeinfo", 0o400, pagetypeinfo_show),
+    Attr("zoneinfo", 0o444, zoneinfo_show),
+)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""/sys/kernel/mm: huge pages, transparent huge pages, tiering and reclaim switches; memory tiers.
+
+mm/{hugetlb,huge_memory,shmem,migrate,vmscan,memory-tiers}.c (v6.1).
+
+Simplified: of transparent_hugepage/, `defrag`, `use_zero_page` and khugepaged's settings only remember what was
+written; there is no multi-generational LRU, so lru_gen/enabled stays 0; shmem never takes huge pages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numafs.kernel import hugetlb, khugepaged
+from numafs.kernel.errors import EINVAL
+from numafs.kernel.nodemask import list_text
+
+from .attr import Attr, Caller
+from .numbers import kstrtobool, kstrtoul, sysfs_word
+from .sysfs_device import UEVENT, add_power
+from .tree import SYSFS, Dir, Link
+
+if TYPE_CHECKING:
+    from numafs.kernel.kernel import Kernel
+    from numafs.kernel.mmzone import HugePool
+
+__all__ = ["add_memory_tiers", "mm_dir"]
+
+
+class Hstate:
+    """The huge pages of one size on all nodes (struct hstate)."""
+
+    def __init__(self, kernel: Kernel, pages: int) -> None:
+        self.kernel = kernel
+        self.pages = pages
+
+    @property
+    def pools(self) -> list[HugePool]:
+        """Its pools, by node."""
+        return [pgdat.hugepages[self.pages] for pgdat in self.kernel.nodes if self.pages in pgdat.hugepages]
+
+
+def nr_hugepages_store(hstate: Hstate, data: bytes, caller: Caller) -> None:
+    """Over all nodes with memory. mm/hugetlb.c:nr_hugepages_store() (v6.1)."""
+    hugetlb.set_max_huge_pages(hstate.kernel, hstate.pages, kstrtoul(data), None, None)
+
+
+def nr_hugepages_mempolicy_store(hstate: Hstate, data: bytes, caller: Caller) -> None:
+    """Over the nodes of the writer's policy. mm/hugetlb.c:nr_hugepages_mempolicy_store() (v6.1)."""
+    task = hstate.kernel.tasks.get(caller.pid)
+    hugetlb.set_max_huge_pages(hstate.kernel, hstate.pages, kstrtoul(data), None, task)
+
+
+def nr_hugepages_show(hstate: Hstate) -> str:
+    """Pages in the pools."""
+    return f"{sum(pool.total for pool in hstate.pools)}\n"
+
+
+HSTATE: tuple[Attr[Hstate], ...] = (
+    Attr("free_hugepages", 0o444, lambda hstate: f"{sum(pool.free for pool in hstate.pools)}\n", size=4096),
+    Attr("nr_hugepages", 0o644, nr_hugepages_show, nr_hugepages_store, size=4096),
+    Attr("nr_hugepages_mempolicy", 0o644, nr_hugepages_show, nr_hugepages_mempolicy_store, size=4096),
+    Attr("resv_hugepages", 0o444, lambda hstate: "0\n", size=4096),
+    Attr("surplus_hugepages", 0o444, lambda hstate: f"{sum(pool.surplus for pool in hstate.pools)}\n", size=4096),
+)
+
+
+class Choice:
+    """A file that offers words and marks the chosen one: `always [madvise] never`."""
+
+    def __init__(self, words: tuple[str, ...], chosen: str) -> None:
+        self.words = words
+        self.chosen = chosen
+
+    def text(self) -> str:
+        """The words, the chosen one in brackets."""
+        return " ".join(f"[{word}]" if word == self.chosen else word for word in self.words) + "\n"
+
+    def choose(self, data: bytes) -> str:
+        """Choose what was written."""
+        word = sysfs_word(data)
+        if word not in self.words:
+            raise EINVAL(f"{word!r} is none of {', '.join(self.words)}")
+        self.chosen = word
+        return word
+
+
+def choice_show(choice: Choice) -> str:
+    """The words, the chosen one in brackets."""
+    return choice.text()
+
+
+def choice_store(choice: Choice, data: bytes, caller: Caller) -> None:
+    """Choose a word."""
+    choice.choose(data)
+
+
+def enabled_show(kernel: Kernel) -> str:
+    """mm/huge_memory.c:enabled_show() (v6.1)."""
+    return Choice(("always", "madvise", "never"), kernel.thp_enabled).text()
+
+
+def enabled_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
+    """mm/huge_memory.c:enabled_store() (v6.1): khugepaged is started or stopped."""
+    kernel.thp_enabled = Choice(("always", "madvise", "never"), "").choose(data)
+    khugepaged.start_stop_khugepaged(kernel)
+
+
+class Number:
+    """A number that is remembered."""
+
+    def __init__(self, value: int, highest: int) -> None:
+        self.value = value
+        self.highest = highest
+
+
+def number_store(number: Number, data: bytes, caller: Caller) -> None:
+    """Remember it."""
+    value = kstrtoul(data)
+    if value > number.highest:
+        raise EINVAL(f"{value} is more than {number.highest}")
+    number.value = value
+
+
+def demotion_store(switch: Number, data: bytes, caller: Caller) -> None:
+    """mm/memory-tiers.c:numa_demotion_enabled_store() (v6.1)."""
+    switch.value = int(kstrtobool(data))
+
+
+def lru_gen_store(number: Number, data: bytes, caller: Caller) -> None:
+    """Words and numbers are checked; there is nothing to enable. mm/vmscan.c:enabled_store() (v6.1)."""
+    if data[:1] not in (b"y", b"Y", b"n", b"N"):
+        kstrtoul(data, 0)
+
+
+def number_row(name: str) -> Attr[Number]:
+    """A file that remembers a number."""
+    return Attr(name, 0o644, lambda number: f"{number.value}\n", number_store, size=4096)
+
+
+DEFRAG = ("always", "defer", "defer+madvise", "madvise", "never")
+SHMEM = ("always", "within_size", "advise", "never", "deny", "force")
+ENABLED: Attr[Kernel] = Attr("enabled", 0o644, enabled_show, enabled_store, size=4096)
+
+
+def _add_transparent_hugepage(home: Dir, kernel: Kernel) -> None:
+    home.add_files((ENABLED,), kernel)
+    home.add_files((Attr("defrag", 0o644, choice_show, choice_store, size=4096),), Choice(DEFRAG, "madvise"))
+    home.add_files((Attr("shmem_enabled", 0o644, choice_show, choice_store, size=4096),), Choice(SHMEM, "never"))
+    home.add_files((number_row("use_zero_page"),), Number(1, 1))
+    bytes_ = kernel.machine.page_size * (kernel.machine.page_size // 8)
+    home.add_files((Attr("hpage_pmd_size", 0o444, lambda kernel: f"{bytes_}\n", size=4096),), kernel)
+
+
+def mm_dir(kernel: Kernel) -> Dir:
+    """The directory /sys/kernel/mm."""
+    top = Dir(SYSFS, 0o755)
+    kb = kernel.machine.page_size // 1024
+    hugepages = top.dir("hugepages")
+    for pages in sorted({pages for pgdat in kernel.nodes for pages in pgdat.hugepages}):
+        hugepages.dir(f"hugepages-{pages * kb}kB").add_files(HSTATE, Hstate(kernel, pages))
+    _add_transparent_hugepage(top.dir("transparent_hugepage"), kernel)
+    demotion: Attr[Number] = Attr(
+        "demotion_enabled", 0o644, lambda switch: "true\n" if switch.value else "false\n", demotion_store, size=4096
+    )
+    top.dir("numa").add_files((demotion,), Number(0, 1))
+    lru_gen: Attr[Number] = Attr("enabled", 0o644, lambda number: "0x0000\n", lru_gen_store, size=4096)
+    top.dir("lru_gen").add_files((lru_gen,), Number(0, 7))
+    top.dir("lru_gen").add_files((number_row("min_ttl_ms"),), Number(0, 2**32 - 1))
+    return top
+
+
+NODELIST: Attr[Kernel] = Attr(
+    "nodelist", 0o444, lambda kernel: list_text(kernel.node_states_memory) + "\n", size=4096
+)
+
+
+def add_memory_tiers(tiering: Dir, kernel: Kernel) -> None:
+    """Enter the memory tiers: all memory that the firmware calls system memory is in tier 4."""
+    tier = tiering.dir("memory_tier4")
+    tier.add_files((NODELIST, UEVENT), kernel)
+    tier.add("subsystem", Link("../../../../bus/memory_tiering"))
+    add_power(tier)
