@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ["background", "log_to_stderr", "log_to_syslog"]
+__all__ = ["background", "end", "log_to_stderr", "log_to_syslog"]
 
 log = logging.getLogger("numafs.door")
 
@@ -64,6 +65,17 @@ def _child(serve: Callable[[Callable[[], None]], None], writer: int) -> None:
     finally:
         logging.shutdown()
         os._exit(status)
+
+
+def end(pid: int, grace_s: float = 5.0) -> None:
+    """Wait for a daemon that was unmounted; one that something keeps busy is killed."""
+    pidfd = os.pidfd_open(pid)
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        if select.select([pidfd], [], [], grace_s)[0]:
+            break
+        signal.pidfd_send_signal(pidfd, sent)
+    os.close(pidfd)
+    os.waitpid(pid, 0)
 
 
 def _leave_terminal() -> None:

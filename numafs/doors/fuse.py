@@ -9,6 +9,8 @@ One thread serves: it is faster than many under the interpreter's lock. `direct_
 of size 0 would read empty, and what a file says changes. How long the kernel may remember a
 name differs from name to name; libfuse 3 fills the timeouts in from its configuration after
 getattr returns, so that getattr can set them. libfuse 2 remembers nothing here.
+
+Simplified: fstat(2) of what was removed while it was open is ESTALE, because libfuse asks by path.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from typing import Any
 from numafs.fs.attr import Caller
 from numafs.kernel.errors import ERANGE
 
+from .errors import MountFailed
 from .service import Entry, Service, reason
 
-__all__ = ["FuseDoor", "MountFailed", "binding"]
+__all__ = ["FuseDoor", "binding"]
 
 log = logging.getLogger("numafs.door")
 
@@ -38,10 +41,6 @@ LOGGED = frozenset(
     ("write", "mkdir", "rmdir", "unlink", "rename", "chmod", "chown", "truncate", "create", "setxattr", "utimens")
 )
 """Operations whose refusal is worth a line of the log."""
-
-
-class MountFailed(Exception):
-    """The machine could not be mounted; says why."""
 
 
 def binding() -> Any:

@@ -63,12 +63,14 @@ def reason(error: OSError) -> str:
 
 
 class Service:
-    """The operations on one tree. `before` is called ahead of each, `after` when it went well."""
+    """The operations on one tree. `before` is called ahead of each, `before_open` ahead of
+    each open, `after` when an operation went well."""
 
     def __init__(self, root: Root) -> None:
         self.root = root
         self.lock = threading.RLock()
         self.before: list[Callable[[], None]] = []
+        self.before_open: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
         self._open: dict[int, Open] = {}
         self._next = 1
@@ -79,6 +81,10 @@ class Service:
     def begin(self) -> None:
         """What is due before an operation: time, exits of real processes."""
         for action in self.before:
+            action()
+
+    def _begin_open(self) -> None:
+        for action in self.before_open:
             action()
 
     def end(self) -> None:
@@ -146,6 +152,7 @@ class Service:
 
     def opendir(self, path: str, caller: Caller) -> int:
         """open(2) of a directory."""
+        self._begin_open()
         node = self.resolve(path, caller)
         if not isinstance(node, Dir):
             raise ENOTDIR(path)
@@ -266,6 +273,7 @@ class Service:
 
     def open(self, path: str, flags: int, caller: Caller) -> int:
         """open(2) of what exists; the number of the open file."""
+        self._begin_open()
         node = self.resolve(path, caller)
         handle = node.open(caller, flags)
         if flags & os.O_TRUNC:
