@@ -35,7 +35,8 @@ def head(machine: Machine) -> str:
         plural(len(machine.nodes), "node"), plural(len(machine.cpus), "CPU"), f"{rounded(memory)} of memory",
         f"pages of {size_text(machine.page_size)}", f"memory blocks of {size_text(machine.block_size_bytes)}",
     ]
-    title = machine.name + (f": {machine.about}" if machine.about else "")
+    about = machine.about.partition(". ")[0].rstrip(".")
+    title = machine.name + (f": {about}" if about else "")
     return f"{title}\n{machine.arch}, Linux {machine.kernel}: {', '.join(facts)}\n"
 
 

@@ -40,7 +40,7 @@ class Draft:
     """In bytes; -1 stands for all of it."""
 
 
-def machine_of(table: Table, default_name: str) -> Machine:
+def machine_of(table: Table, default_name: str, default_about: str = "") -> Machine:
     """The machine that a file's top table describes."""
     name = table.text("name", default_name)
     arch_name = table.choice("arch", ARCHES, "x86_64")
@@ -51,7 +51,7 @@ def machine_of(table: Table, default_name: str) -> Machine:
     nids = [node.nid for node in nodes]
     machine = Machine(
         name=name,
-        about=table.text("about"),
+        about=table.text("about", default_about),
         arch=arch_name,
         page_size=page_size,
         nodes=nodes,

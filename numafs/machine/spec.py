@@ -188,6 +188,7 @@ class Machine:
     distance: tuple[tuple[int, ...], ...]
     """SLIT: distance[a][b] from node a to node b, by position in `nodes`; 10 is local."""
     about: str = ""
+    """What it is for: a sentence that can stand alone, and more if need be."""
     arch: str = "x86_64"
     """As `uname -m` says it: x86_64, i686 or ia64."""
     page_size: int = 4096

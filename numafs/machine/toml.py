@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Machine files: `load` reads one, `dumps` writes one that `loads` reads back as an equal machine.
 
+The comment that begins a file is what the machine is for (`Machine.about`).
 A file may name another as its `base`: its own tables are laid over the base's, key by key;
 anything that is no table replaces what the base has.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -34,11 +36,19 @@ def loads(text: str, path: str | Path = "") -> Machine:
     file = Path(path)
     data, bases = tables(text, file, ())
     try:
-        return machine_of(Table(data, Source(str(path), positions(text))), file.stem or "machine")
+        table = Table(data, Source(str(path), positions(text)))
+        return machine_of(table, file.stem or "machine", first_comment(text))
     except MachineError:
         for base in bases:
             load(base)  # what is wrong in a base is said of the base
         raise
+
+
+def first_comment(text: str) -> str:
+    """The comment that a file begins with: what the machine is for, unless `about` says it."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    words = (line.lstrip("#").strip() for line in lines)
+    return " ".join(line for line in words if line and not line.startswith("SPDX-"))
 
 
 def read(path: Path) -> str:

@@ -11,6 +11,7 @@ from numafs.machine.presets import resolve
 
 def test_a_description_is_one_page_of_tables() -> None:
     text = describe(resolve("cxl"))
+    assert text.splitlines()[0] == "cxl: Two sockets and a memory expander (CXL)"
     assert text.splitlines()[1] == (
         "x86_64, Linux 6.1: 3 nodes, 4 CPUs, 2G of memory, pages of 4K, memory blocks of 128M"
     )

@@ -31,6 +31,12 @@ def test_a_machine_without_a_name_has_its_file_s() -> None:
     assert loads(SMALL, "/somewhere/lab.toml").name == "lab"
 
 
+def test_what_a_machine_is_for_is_its_first_comment() -> None:
+    comment = "# SPDX-License-Identifier: MIT\n# For a look\n#  around.\n\n# Not this.\n"
+    assert loads(comment + SMALL).about == "For a look around."
+    assert loads(comment + SMALL + 'about = "mine"').about == "mine"
+
+
 def test_distances_come_as_a_number_levels_or_a_matrix() -> None:
     assert loads(SMALL).distance == ((10, 20), (20, 10))
     assert loads(SMALL + "distances = 31").distance == ((10, 31), (31, 10))
