@@ -15,6 +15,7 @@ from .vmstat import NodeStat, NumaStat, ZoneStat
 
 if TYPE_CHECKING:
     from .page import Run
+    from .vmscan import Kswapd
 
 __all__ = ["HugePool", "Hstate", "Lru", "LruList", "PageUse", "Pgdat", "Wmark", "Zone"]
 
@@ -143,7 +144,11 @@ class Pgdat:
         self.refaults = [0, 0]
         """WORKINGSET_ACTIVATE of anon and file when reclaim last ended."""
         self.kswapd_failures = 0
+        self.kswapd: Kswapd | None = None
+        """Its reclaim thread, made when it is first woken."""
         self.reclaim_locked = False
+        self.node_reclaim_failed_at: int | None = None
+        """When node reclaim last freed nothing, for zone_reclaim_interval."""
         self.writeback_congested = False
         self.hugepages: dict[int, HugePool] = {}
         """hugetlb pools by page size in pages."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Kind", "Lane", "PG", "Run", "Space", "add_to_list", "add_to_tail", "alike", "change", "count_pages", "cut",
-    "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list", "new_lru_list", "rejoin", "remove",
+    "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list", "new_lru_list", "rejoin", "remove", "shed",
     "split", "stretches", "to_entry", "to_zone",
 ]
 
@@ -463,6 +463,39 @@ def to_entry(run: Run) -> None:
     _vacate(run)
     run.flags = 0
     run.mapcount = 0
+
+
+def shed(run: Run, n: int, age: int, slack: int) -> None:
+    """The `n` oldest pages of `run` leave it, the counters and their list; entries take their places in the mapping.
+
+    The entries are of this age, and of the run's swap area; they join those before them if these continue to
+    `age` within `slack`. The pages are the caller's, to be freed.
+    """
+    lane, a = run.lane, run.a
+    count_pages(run, -n)
+    lane.space.nrpages -= n
+    kept = run.flags & PG.WORKINGSET
+    i = bisect_left(lane.starts, a)
+    before = lane.runs[i - 1] if i else None
+    joins = (
+        before is not None and before.b == a and before.age >= 0 and before.zone is run.zone
+        and before.swap is run.swap and before.flags == kept and abs(before.age + before.n - age) <= slack
+    )
+    if n == run.b - a:
+        del_from_list(run)
+        run.flags, run.mapcount, run.age = kept, 0, age
+        if joins:
+            del lane.starts[i], lane.runs[i]
+    else:
+        count_on_list(run, -n)
+        run.a = lane.starts[i] = a + n
+        if not joins:
+            entry = Run(lane, a, a + n, run.zone, kept)
+            entry.swap, entry.age = run.swap, age
+            lane.starts.insert(i, a)
+            lane.runs.insert(i, entry)
+    if joins and before is not None:
+        before.b = a + n
 
 
 def _vacate(run: Run) -> None:

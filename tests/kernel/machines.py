@@ -57,7 +57,8 @@ def kernel_of(machine: Machine) -> Kernel:
     page_alloc.build_all_zonelists(kernel, boot=True)
     page_alloc.init_per_zone_wmark_min(kernel)
     kernel.slab = SimpleNamespace(shrinkers=[], reclaimed_pages=0)  # type: ignore[assignment]
-    kernel.tasks = SimpleNamespace(live=[])  # type: ignore[assignment]
+    kernel.cpusets = SimpleNamespace(memory_pressure_enabled=False)  # type: ignore[assignment]
+    kernel.tasks = ()  # type: ignore[assignment]
     return kernel
 
 

@@ -32,7 +32,8 @@ def test_the_ring_falls_back_to_neighbours_first():
 
 
 def test_equally_distant_nodes_follow_in_a_circle():
-    kernel = small_kernel(64, 64, 64, 64, distance=tuple(tuple(10 if a == b else 20 for b in range(4)) for a in range(4)))
+    equal = tuple(tuple(10 if a == b else 20 for b in range(4)) for a in range(4))
+    kernel = small_kernel(64, 64, 64, 64, distance=equal)
     assert [pgdat.fallback_nodes[0] for pgdat in kernel.nodes] == [0, 1, 2, 3]
     assert kernel.nodes[2].fallback_nodes == [2, 3, 0, 1]
 
