@@ -23,7 +23,9 @@ LOCAL_DISTANCE, REMOTE_DISTANCE, MAX_DISTANCE = 10, 20, 255
 MAX_NUMNODES, NR_CPUS = 1024, 8192
 NODE_MIN_SIZE = 4 << 20
 """Linux ignores a node with less memory (arch/x86/include/asm/numa.h)."""
-MACHINE_MIN_SIZE = 32 << 20
+MACHINE_MIN_SIZE, MACHINE_MAX_SIZE = 32 << 20, 1 << 50
+MAX_PCI_HOLE = 3 << 30
+MIN_BLOCK_SIZE = 64 << 20
 BOOT_PAGES = (
     "anon", "file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "page_tables", "kernel_stack", "kernel"
 )
@@ -141,11 +143,15 @@ def lay_out(
     """The nodes with their zones, and the size of a memory block."""
     for draft in drafts:
         check_memory(draft, page_size)
-    extents = layout.place([draft.memory for draft in drafts], page_size, table.size("pci_hole"))
     total = sum(draft.memory for draft in drafts)
+    if total > MACHINE_MAX_SIZE:
+        table.fail("", f"has {size_text(total)} in all", f"at most {size_text(MACHINE_MAX_SIZE)} can be addressed")
+    extents = layout.place([draft.memory for draft in drafts], page_size, pci_hole(table, page_size))
     block_bytes = table.size("block_size", layout.block_size(arch, total))
-    if block_bytes < page_size or block_bytes & (block_bytes - 1):
-        table.fail("block_size", f"{size_text(block_bytes)} is no power of two of at least a page")
+    if block_bytes < MIN_BLOCK_SIZE or block_bytes & (block_bytes - 1):
+        table.fail(
+            "block_size", f"{size_text(block_bytes)} is no power of two from {size_text(MIN_BLOCK_SIZE)} up"
+        )
     empty = table.choice("boot", ("small", "empty"), "small") == "empty"
     nodes: list[Node] = []
     first = True
@@ -158,6 +164,14 @@ def lay_out(
     if not any("zone" in draft.table for draft in drafts) and total < MACHINE_MIN_SIZE:
         table.fail("", f"has {size_text(total)} in all", f"a kernel needs {size_text(MACHINE_MIN_SIZE)}")
     return tuple(nodes), block_bytes
+
+
+def pci_hole(table: Table, page_size: int) -> int:
+    """pci_hole, in bytes."""
+    hole = table.size("pci_hole")
+    if hole > MAX_PCI_HOLE or hole % page_size:
+        table.fail("pci_hole", f"{size_text(hole)} is no whole number of pages up to {size_text(MAX_PCI_HOLE)}")
+    return hole
 
 
 def check_memory(draft: Draft, page_size: int) -> None:
@@ -208,6 +222,8 @@ def given_zones(table: Table, free: dict[str, int], page_size: int) -> tuple[Zon
         if not managed <= present <= spanned or not present:
             own.fail("", f"spans {spanned} pages, has {present}, manages {managed}", "managed <= present <= spanned")
         zone = Zone(type_, own.integer("start_pfn"), spanned, present, managed)
+        if (zone.start_pfn + spanned) * page_size > MACHINE_MAX_SIZE:
+            own.fail("spanned", "reaches beyond what can be addressed", f"that is {size_text(MACHINE_MAX_SIZE)}")
         if any(zone.start_pfn < old.start_pfn + old.spanned for old in zones):
             own.fail("start_pfn", "lies before the end of the zone above it", "list zones by address, ascending")
         if "free" in own:

@@ -13,6 +13,8 @@ from .topology import CacheRule, Shape
 
 __all__ = ["cpus_of"]
 
+MAX_CPUS = 8192
+"""NR_CPUS of a distribution's kernel."""
 USUAL_CACHES = (
     CacheRule(Cache(1, "Data", 32, 64, 8, 64, ()), "core"),
     CacheRule(Cache(1, "Instruction", 32, 64, 8, 64, ()), "core"),
@@ -55,12 +57,14 @@ def derived_cpus(table: Table, nodes: Sequence[tuple[int, Table]]) -> tuple[Cpu,
     for _, own in nodes:
         value = own.raw("cpus")
         if isinstance(value, int):
-            counts.append(own.integer("cpus", high=1 << 13))
+            counts.append(own.integer("cpus", high=MAX_CPUS))
         elif value is not None:
             lists.append(own.numbers("cpus"))
         else:
             counts.append(0)
             lists.append(())
+    if sum(counts) > MAX_CPUS:
+        table.fail("", f"has {sum(counts)} CPUs", f"Linux has at most {MAX_CPUS}")
     with_cpus = sum(1 for count in counts if count) + sum(1 for each in lists if each)
     shape = shape_of(shape_table, with_cpus)
     if len(lists) == len(nodes):
@@ -81,7 +85,7 @@ def derived_cpus(table: Table, nodes: Sequence[tuple[int, Table]]) -> tuple[Cpu,
 def shape_of(table: Table, nodes_with_cpus: int) -> Shape:
     """[topology]."""
     shape = Shape(
-        sockets=table.integer("sockets", max(1, nodes_with_cpus), low=1, high=1 << 13),
+        sockets=table.integer("sockets", max(1, nodes_with_cpus), low=1, high=MAX_CPUS),
         dies=table.integer("dies", 1, low=1, high=64),
         threads=table.integer("threads", 1, low=1, high=64),
         adjacent=table.choice("numbering", ("threads-last", "threads-adjacent"), "threads-last") != "threads-last",
