@@ -21,6 +21,11 @@ __all__ = [
     "procs", "remove", "rename", "tasks", "valid_name",
 ]
 
+FILES = 17
+"""Files of a group of the cpuset controller."""
+FIRST_INO = 22
+"""Behind the root directory and its 20 files."""
+
 G = TypeVar("G", bound="Cgroup")
 
 
@@ -40,6 +45,8 @@ class Cgroup:
         self.clone_children: bool = parent.clone_children if parent else False
         self.dead = False
         """Removed; somebody may still hold it open."""
+        self.ino = 1
+        """Inode number of its directory; those of its files follow it."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {path(self)}>"
@@ -52,8 +59,15 @@ class Hierarchy(Generic[G]):
         self.root = root
         self.release_agent = ""
         """Program to be run with the path of a group that became empty; empty: none."""
+        self._next_ino = FIRST_INO
         self.on_release: Callable[[str, str], None] | None = None
         """Told the agent and the group's path whenever the kernel would run the agent."""
+
+    def new_ino(self) -> int:
+        """The number of a new directory, and with it those of its files; no number comes twice (__kernfs_new_node)."""
+        number = self._next_ino
+        self._next_ino += 1 + FILES
+        return number
 
     def lookup(self, where: str) -> G | None:
         """The group at a path below the root."""

@@ -99,6 +99,7 @@ def mkdir(kernel: Kernel, parent: Cpuset, name: str, uid: int = 0, gid: int = 0,
     if cs.clone_children and not exclusive:
         cs.cpus_allowed = cs.effective_cpus = parent.cpus_allowed
         cs.mems_allowed = cs.effective_mems = parent.mems_allowed
+    cs.ino = kernel.cpusets.new_ino()
     parent.children[name] = cs
     return cs
 
