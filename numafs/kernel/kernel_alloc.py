@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import mempolicy, page_alloc
 from .errors import EINVAL, ENODEV
-from .gfp import GFP_KERNEL, Gfp, gfp_zone
+from .gfp import GFP_KERNEL, Gfp
 from .mmzone import PageUse, Zone
 from .page_alloc import Placement
 from .slab import KMALLOC_MAX_CACHE_SIZE, Slab, kmalloc_slab, kmem_cache_alloc_bulk, kmem_cache_free, local_memory_node
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .mm import Task
 
 __all__ = [
-    "Block", "alloc_pages", "dma_alloc_coherent", "exit_task", "free", "kmalloc", "pages_by_node", "slab_alloc", "vmalloc",
+    "Block", "alloc_pages", "dma_alloc_coherent", "exit_task", "free", "kmalloc", "pages_by_node", "slab_alloc",
+    "vmalloc",
 ]
 
 MAX_ORDER = 10
