@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import EINVAL
-from .filemap import invalidate_mapping_pages
+from .filemap import fadvise_dontneed
 from .shrinker import drop_slab
 from .vmstat import VmEvent
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["drop_caches"]
 
 PAGECACHE, SLAB, QUIET = 1, 2, 4
+LAST_PAGE = 1 << 52
 
 
 def drop_caches(kernel: Kernel, task: Task | None, value: int) -> None:
@@ -42,4 +43,4 @@ def drop_pagecache(kernel: Kernel) -> None:
     """Free each cached page that is clean and unmapped. fs/drop_caches.c:drop_pagecache_sb() (v6.1)."""
     for inode in [kernel.bdev, *kernel.fs.inodes()]:
         if inode.space.nrpages:
-            invalidate_mapping_pages(kernel, inode)
+            fadvise_dontneed(kernel, inode, 0, LAST_PAGE)

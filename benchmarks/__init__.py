@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""How fast numafs is: `python3 -m benchmarks`."""
