@@ -38,7 +38,8 @@ def show(group: str, row: Row) -> bool:
         return True
     met = row.goal is None or figure.value <= row.goal
     goal = "" if row.goal is None else f"goal {row.goal:g}{'' if met else ' MISSED'}"
-    print(f"{group:<6} {row.name:<52} {figure.value:>12.3f} {row.unit:<4} {goal:<18} {figure.remark}".rstrip(), flush=True)
+    line = f"{group:<6} {row.name:<52} {figure.value:>12.3f} {row.unit:<4} {goal:<18} {figure.remark}"
+    print(line.rstrip(), flush=True)
     return met
 
 
@@ -54,7 +55,8 @@ def main() -> int:
         for group, row in chosen:
             print(f"{group:<6} {row.name}")
         return 0
-    return 0 if all([show(group, row) for group, row in chosen]) else 1
+    missed = [row for group, row in chosen if not show(group, row)]
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

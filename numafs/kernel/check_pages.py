@@ -23,6 +23,7 @@ __all__ = ["check_spaces", "shadow_counters", "spaces_of"]
 def spaces_of(kernel: Kernel) -> list[Space]:
     """Every mapping that somebody has: files of the disks, memory of tasks, what is being written back."""
     inodes = [kernel.rootfs, kernel.bdev, *kernel.fs.inodes(), *kernel.dirty_inodes]
+    inodes += [kernel.tasks.program] if kernel.tasks.program else []
     spaces = {id(inode.space): inode.space for inode in inodes}
     for task in kernel.tasks:
         for vma in task.mm.vmas if task.mm else ():

@@ -16,7 +16,6 @@ from numafs.kernel.slab import (
     kmalloc_slab,
     kmem_cache_alloc,
     kmem_cache_alloc_bulk,
-    kmem_cache_create,
     kmem_cache_free,
     kmem_cache_shrink,
 )
