@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
     from .mmzone import Pgdat
 
-__all__ = ["compact_node", "compact_nodes"]
+__all__ = ["compact_node"]
 
 LISTS = (
     ZoneStat.NR_ZONE_INACTIVE_ANON, ZoneStat.NR_ZONE_ACTIVE_ANON, ZoneStat.NR_ZONE_INACTIVE_FILE,
@@ -31,9 +31,3 @@ def compact_node(kernel: Kernel, pgdat: Pgdat) -> None:
     for zone in zones:
         kernel.events.inc(VmEvent.COMPACT_MIGRATE_SCANNED, sum(zone.stat[item] for item in LISTS))
         kernel.events.inc(VmEvent.COMPACT_FREE_SCANNED, zone.free)
-
-
-def compact_nodes(kernel: Kernel) -> None:
-    """A write to vm.compact_memory (v6.1)."""
-    for pgdat in kernel.online_nodes:
-        compact_node(kernel, pgdat)

@@ -1,19 +1,189 @@
 # SPDX-License-Identifier: MIT
-"""The OOM killer. mm/oom_kill.c (v6.1)."""
+"""The OOM killer: which task dies when memory is wanted that cannot be had. mm/oom_kill.c (v6.1).
+
+Simplified: the log has the three lines that say who asked, why, and who died; the memory and task dumps
+between them are left out. panic_on_oom and the absence of a victim do not stop the machine: the
+allocation fails.
+Simplified: a victim's memory is free when the killer returns; the OOM reaper is not needed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import cpuset, mempolicy, pgalloc, swap
+from .gfp import Gfp, gfp_zone
+from .nodemask import Mask, list_text, members
+from .page import Kind
+from .vmstat import VmEvent
+
 if TYPE_CHECKING:
-    from .gfp import Gfp
     from .kernel import Kernel
-    from .mm import Task
+    from .mm import Mm, Task
     from .page_alloc import Placement
 
-__all__ = ["out_of_memory"]
+__all__ = ["MemoryOf", "oom_badness", "out_of_memory"]
+
+OOM_SCORE_ADJ_MIN = -1000
+GFP_TEXT = {
+    True: "0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO)",
+    False: "0xcc0(GFP_KERNEL)",
+}
+"""How the kernel prints the flags of a user page, and of one of its own."""
+
+
+@dataclass(slots=True)
+class MemoryOf:
+    """What an address space occupies, in pages (the counters of struct mm_struct)."""
+
+    anon: int = 0
+    file: int = 0
+    shmem: int = 0
+    swap: int = 0
+
+    @classmethod
+    def of(cls, mm: Mm) -> MemoryOf:
+        """Count what the page tables of `mm` map."""
+        use = cls()
+        for vma in mm.vmas:
+            for segment in vma.segments:
+                for run, a, b in segment.space.find(segment.start - segment.delta, segment.stop - segment.delta):
+                    use.add(run.space.kind, b - a, resident=run.resident)
+        return use
+
+    def add(self, kind: Kind, n: int, *, resident: bool) -> None:
+        """Count `n` page table entries."""
+        if not resident:
+            self.swap += n
+        elif kind == Kind.ANON:
+            self.anon += n
+        elif kind == Kind.SHMEM:
+            self.shmem += n
+        elif kind == Kind.FILE:
+            self.file += n
+
+    @property
+    def rss(self) -> int:
+        """get_mm_rss()."""
+        return self.anon + self.file + self.shmem
+
+
+@dataclass(frozen=True, slots=True)
+class OomControl:
+    """The allocation that failed (struct oom_control)."""
+
+    constraint: str
+    nodemask: Mask | None
+    totalpages: int
 
 
 def out_of_memory(kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement, order: int) -> bool:
-    """Kill a task to free memory; did it?"""
-    return False
+    """Kill the task that costs the most memory where it is wanted; False if there is none.
+
+    If that is `task` itself it is only marked, and the allocator unwinds it. (v6.1)
+    """
+    oc = constrained_alloc(kernel, task, gfp, where)
+    if kernel.vm.oom_kill_allocating_task and task is not None and _killable(task):
+        victim: Task | None = task
+    else:
+        victim = select_bad_process(kernel, task, oc)
+    if victim is None:
+        return False
+    _dump_header(kernel, task, gfp, order, oc, victim)
+    oom_kill_process(kernel, task, victim)
+    return True
+
+
+def constrained_alloc(kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement) -> OomControl:
+    """What kept the allocation from the rest of the machine, and how many pages it could have had (v6.1)."""
+    memory, nodemask = kernel.node_states_memory, where.nodemask
+    if nodemask is not None and memory & ~nodemask:
+        return OomControl("CONSTRAINT_MEMORY_POLICY", nodemask, _present(kernel, nodemask))
+    highest = gfp_zone(kernel, gfp)
+    walk = [zone.pgdat.nid for zone in kernel.nodes[where.nid].fallback if zone.index <= highest]
+    if task is not None and not all(cpuset.node_allowed(task, nid, gfp) for nid in walk):
+        return OomControl("CONSTRAINT_CPUSET", None, _present(kernel, task.mems_allowed))
+    managed = sum(zone.managed for zone in kernel.zones())
+    return OomControl("CONSTRAINT_NONE", None, managed + swap.total_swap_pages(kernel))
+
+
+def _present(kernel: Kernel, nodes: Mask) -> int:
+    return swap.total_swap_pages(kernel) + sum(kernel.nodes[nid].present for nid in members(nodes))
+
+
+def select_bad_process(kernel: Kernel, task: Task | None, oc: OomControl) -> Task | None:
+    """The process with the most points; of equals the last (v6.1)."""
+    chosen, most = None, 0
+    for process in _processes(kernel):
+        points = oom_badness(kernel, process, oc.totalpages) if _eligible(kernel, process, task, oc) else None
+        if points is not None and (chosen is None or points >= most):
+            chosen, most = process, points
+    return chosen
+
+
+def _processes(kernel: Kernel) -> Iterator[Task]:
+    return (task for task in kernel.tasks if task.pid == task.tgid)
+
+
+def _eligible(kernel: Kernel, process: Task, task: Task | None, oc: OomControl) -> bool:
+    """Can it have memory where some is wanted (oom_cpuset_eligible)?"""
+    threads = kernel.tasks.threads(process)
+    if oc.nodemask is not None:
+        return any(_policy_reaches(thread, oc.nodemask) for thread in threads)
+    return task is None or any(thread.mems_allowed & task.mems_allowed for thread in threads)
+
+
+def _policy_reaches(task: Task, nodes: Mask) -> bool:
+    """mm/mempolicy.c:mempolicy_in_oom_domain() (v6.1)."""
+    policy = task.policy
+    return policy is None or policy.mode != mempolicy.Mode.BIND or bool(policy.nodes & nodes)
+
+
+def _killable(task: Task) -> bool:
+    return task.pid != 1 and not task.kthread and task.mm is not None and task.oom_score_adj != OOM_SCORE_ADJ_MIN
+
+
+def oom_badness(kernel: Kernel, task: Task, totalpages: int) -> int | None:
+    """Pages that killing `task` would free, moved by its oom_score_adj; None if it must not be killed (v6.1)."""
+    if not _killable(task) or task.mm is None or task.exited:
+        return None
+    use = MemoryOf.of(task.mm)
+    points = use.rss + use.swap + pgalloc.mm_pgtables_bytes(kernel, task.mm) // kernel.machine.page_size
+    return points + task.oom_score_adj * (totalpages // 1000)
+
+
+def _dump_header(kernel: Kernel, task: Task | None, gfp: Gfp, order: int, oc: OomControl, victim: Task) -> None:
+    user = bool(gfp & Gfp.MOVABLE)
+    name, adj = (task.comm, task.oom_score_adj) if task else ("kernel", 0)
+    kernel.printk(f"{name} invoked oom-killer: gfp_mask={GFP_TEXT[user]}, order={order}, oom_score_adj={adj}")
+    nodemask = "(null)" if oc.nodemask is None else list_text(oc.nodemask)
+    asking = task or kernel.tasks.init
+    kernel.printk(
+        f"oom-kill:constraint={oc.constraint},nodemask={nodemask},cpuset={asking.cpuset.name or '/'},"
+        f"mems_allowed={list_text(asking.mems_allowed)},global_oom,"
+        f"task_memcg=/,task={victim.comm},pid={victim.pid},uid={victim.uid}"
+    )
+
+
+def oom_kill_process(kernel: Kernel, task: Task | None, victim: Task) -> None:
+    """SIGKILL for the victim's process; if it is not the caller's own, it ends here and now (v6.1)."""
+    assert victim.mm is not None
+    use = MemoryOf.of(victim.mm)
+    kb = kernel.machine.page_size // 1024
+    total = sum(vma.pages for vma in victim.mm.vmas)
+    kernel.printk(
+        f"Out of memory: Killed process {victim.tgid} ({victim.comm}) total-vm:{total * kb}kB, "
+        f"anon-rss:{use.anon * kb}kB, file-rss:{use.file * kb}kB, shmem-rss:{use.shmem * kb}kB, "
+        f"UID:{victim.uid} pgtables:{pgalloc.mm_pgtables_bytes(kernel, victim.mm) // 1024}kB "
+        f"oom_score_adj:{victim.oom_score_adj}"
+    )
+    kernel.events.inc(VmEvent.OOM_KILL)
+    for thread in kernel.tasks.threads(victim):
+        thread.killed = True
+    if victim.real and kernel.on_oom_kill is not None:
+        kernel.on_oom_kill(victim)
+    if task is None or victim.tgid != task.tgid:
+        leader = kernel.tasks.get(victim.tgid)
+        kernel.tasks.do_exit(kernel, leader or victim)

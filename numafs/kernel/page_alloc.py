@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from . import oom_kill, vmscan
+from . import vmscan
 from .errors import ENOMEM, TaskKilled
 from .gfp import GFP_HIGHUSER_MOVABLE, Gfp, gfp_zone
 from .mmzone import PageUse, Wmark
@@ -385,6 +385,8 @@ def _may_oom(context: AllocContext) -> bool:
         return False
     if context.highest < gfp_zone(kernel, Gfp(0)):
         return False
+    from . import oom_kill
+
     killed = oom_kill.out_of_memory(kernel, task, gfp, context.where, context.order)
     if task is not None and task.killed:
         raise TaskKilled(task)
