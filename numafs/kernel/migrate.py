@@ -10,10 +10,9 @@ import errno
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import page_alloc
+from . import huge_memory, page_alloc
 from .errors import EACCES, EINVAL, ENODEV, ENOMEM, EPERM, ESRCH
 from .gfp import GFP_MIGRATE
-from .huge_memory import HPAGE_PMD_NR
 from .mempolicy import get_nodes
 from .mover import Piece, migrate_piece, pieces_of, vma_migratable
 from .nodemask import Mask, list_text, members, nth, position, weight
@@ -232,7 +231,7 @@ class _PagesMover:
             return self.node
         if run.mapcount > 1 and not self.move_all:
             return -errno.EACCES
-        size = vma_size(self.mm, vpn) or (HPAGE_PMD_NR if run.flags & PG.THP else 1)
+        size = vma_size(self.mm, vpn) or (huge_memory.HPAGE_PMD_NR if run.flags & PG.THP else 1)
         first = at // size * size
         if (run.lane, first) in self.queued:
             return -errno.EBUSY

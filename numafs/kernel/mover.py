@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from . import huge_memory, page, page_alloc
 from .gfp import GFP_TRANSHUGE, Gfp
-from .huge_memory import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 from .nodemask import Mask
 from .page import PG, Lane, Run
 from .vmstat import VmEvent
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from .mmzone import Zone
     from .page_alloc import Placement
 
-__all__ = ["Piece", "copied", "migrate_piece", "movable", "pieces_of", "vma_migratable"]
+__all__ = ["Piece", "count_copy", "migrate_piece", "movable", "pieces_of", "vma_migratable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,11 @@ class Piece:
     def holds(self, run: Run) -> bool:
         """Are the pages of `run` to be moved?"""
         return run.resident and not self.right >> run.zone.pgdat.nid & 1
+
+    def indexes(self) -> range:
+        """The page indexes of its positions."""
+        width, i = self.lane.width, self.lane.i
+        return range(self.a * width + i, self.b * width + i, width)
 
     def part(self, a: int, b: int) -> Piece:
         """The positions [a, b) of it."""
@@ -115,26 +119,27 @@ def _migrate_base(kernel: Kernel, caller: Task | None, piece: Piece, where: Plac
 
 def _migrate_huge(kernel: Kernel, caller: Task | None, piece: Piece, where: Placement, gfp: Gfp) -> int:
     """Move transparent huge pages whole; if there is none to be had, the first is split and goes on as pages."""
-    start = piece.a // HPAGE_PMD_NR * HPAGE_PMD_NR
-    blocks = -(-(piece.b - start) // HPAGE_PMD_NR)
+    start = piece.a // huge_memory.HPAGE_PMD_NR * huge_memory.HPAGE_PMD_NR
+    blocks = -(-(piece.b - start) // huge_memory.HPAGE_PMD_NR)
     try:
         gfp = GFP_TRANSHUGE | gfp & Gfp.THISNODE
-        zone, n = page_alloc.alloc_pages(kernel, caller, gfp, where, blocks, HPAGE_PMD_ORDER)
+        zone, n = page_alloc.alloc_pages(kernel, caller, gfp, where, blocks, huge_memory.HPAGE_PMD_ORDER)
     except OSError:
-        for run in page.cut(piece.lane, start, start + HPAGE_PMD_NR):
+        for run in page.cut(piece.lane, start, start + huge_memory.HPAGE_PMD_NR):
             huge_memory.split_folio(kernel, run)
         kernel.events.inc(VmEvent.THP_MIGRATION_SPLIT)
         return piece.a
-    moved = _move_to(kernel, piece.part(start, start + n * HPAGE_PMD_NR), zone, order=HPAGE_PMD_ORDER)
-    kernel.events.inc(VmEvent.THP_MIGRATION_SUCCESS, moved // HPAGE_PMD_NR)
-    if moved < n * HPAGE_PMD_NR:
-        page_alloc.free_pages(kernel, zone, n - moved // HPAGE_PMD_NR, HPAGE_PMD_ORDER)
-    return start + n * HPAGE_PMD_NR
+    stop = start + n * huge_memory.HPAGE_PMD_NR
+    moved = _move_to(kernel, piece.part(start, stop), zone, order=huge_memory.HPAGE_PMD_ORDER)
+    kernel.events.inc(VmEvent.THP_MIGRATION_SUCCESS, moved // huge_memory.HPAGE_PMD_NR)
+    if moved < stop - start:
+        page_alloc.free_pages(kernel, zone, n - moved // huge_memory.HPAGE_PMD_NR, huge_memory.HPAGE_PMD_ORDER)
+    return stop
 
 
 def _move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
     """The pages of `piece` live in `zone` now; what they had is freed. Returns how many there were."""
-    moved = 0
+    moved = cost = 0
     for run in page.cut(piece.lane, piece.a, piece.b):
         if not piece.holds(run):
             continue
@@ -142,15 +147,18 @@ def _move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
         page.to_zone(run, zone)
         page_alloc.free_pages(kernel, old, n >> order, order)
         moved += n
-        copied(kernel, old, zone, n)
+        cost += count_copy(kernel, old, zone, n)
+    kernel.clock.advance(cost)
     return moved
 
 
-def copied(kernel: Kernel, old: Zone, new: Zone, n: int) -> None:
-    """`n` pages were moved; copying takes its time, by distance."""
+def count_copy(kernel: Kernel, old: Zone, new: Zone, n: int) -> int:
+    """`n` pages were moved; returns the nanoseconds that copying takes, by distance.
+
+    The caller lets them pass once it holds no runs: events may change any run.
+    """
     kernel.events.inc(VmEvent.PGMIGRATE_SUCCESS, n)
-    distance = old.pgdat.distance[new.pgdat.nid]
-    kernel.clock.advance(n * kernel.machine.latency.copy_page_ns * distance // 10)
+    return n * kernel.machine.latency.copy_page_ns * old.pgdat.distance[new.pgdat.nid] // 10
 
 
 # ---------------------------------------------------------------- hugetlb
@@ -161,7 +169,7 @@ def _migrate_hugetlb(kernel: Kernel, piece: Piece, where: Placement, gfp: Gfp) -
 
     Simplified: where the pool has none free, the page stays and counts as not moved.
     """
-    size, failed = piece.huge, 0
+    size, failed, cost = piece.huge, 0, 0
     for block in range(piece.a // size * size, piece.b, size):
         for run in page.cut(piece.lane, block, block + size):
             if not piece.holds(run):
@@ -175,7 +183,8 @@ def _migrate_hugetlb(kernel: Kernel, piece: Piece, where: Placement, gfp: Gfp) -
             zone.pgdat.hugepages[size].free_in[zone] -= 1
             old.pgdat.hugepages[size].free_in[old] += 1
             page.to_zone(run, zone)
-            copied(kernel, old, zone, size)
+            cost += count_copy(kernel, old, zone, size)
+    kernel.clock.advance(cost)
     return failed
 
 
