@@ -160,8 +160,9 @@ def blocks_of(extents: Iterable[Extent], page_size: int, block_bytes: int) -> tu
     return tuple(sorted({block for start, stop in extents for block in range(start // pages, (stop - 1) // pages + 1)}))
 
 
-def boot_use(zones: Sequence[Zone], page_size: int, *, first: bool) -> BootUse:
-    """What a small system holds after boot: most of it on the `first` node, next to nothing on a small one."""
-    room = sum(each.managed for each in zones) // 32
+def boot_use(arch: Arch, zones: Sequence[Zone], page_size: int, *, first: bool) -> BootUse:
+    """What a small system holds after boot: most of it on the `first` node, next to nothing on a small one,
+    nothing where the kernel's own allocations cannot go."""
+    room = sum(each.managed for each in zones if each.type not in (arch.highmem, "Movable")) // 32
     amounts = BOOT_FIRST if first else BOOT_OTHER
     return BootUse(**{use: min(pages * 4096 // page_size, room) for use, pages in amounts.items()}, free={})
