@@ -116,17 +116,19 @@ def _valid(nid: int, allowed: Mask) -> int:
 
 def _grow(kernel: Kernel, hstate: Hstate, allowed: Mask, want: int, task: Task | None) -> None:
     """alloc_pool_huge_page() again and again: a page here, the next on the next node, until no node has any."""
-    exhausted = 0
-    while want and allowed & ~exhausted:
-        share = max(1, want // (allowed & ~exhausted).bit_count())
-        nid = _valid(hstate.next_nid_to_alloc, allowed)
-        hstate.next_nid_to_alloc = _next(nid, allowed)
-        if exhausted >> nid & 1:
-            continue
-        got = _alloc_fresh(kernel, kernel.nodes[nid], hstate.size, min(share, want), task)
-        want -= got
-        if got < min(share, want + got):
-            exhausted |= 1 << nid
+    left = allowed
+    while want and left:
+        # Whole rounds at once, as long as every node gives what it is asked for; then page by page.
+        each = max(1, want // left.bit_count())
+        for _ in range(left.bit_count()):
+            nid = _valid(hstate.next_nid_to_alloc, left)
+            hstate.next_nid_to_alloc = _next(nid, allowed)
+            got = _alloc_fresh(kernel, kernel.nodes[nid], hstate.size, each, task)
+            want -= got
+            if got < each:
+                left &= ~(1 << nid)
+            if not want:
+                return
 
 
 def _alloc_fresh(kernel: Kernel, pgdat: Pgdat, size: int, want: int, task: Task | None) -> int:
