@@ -67,13 +67,14 @@ def _enter_cache(kernel: Kernel, space: Space, pages: range, zone: Zone, flags: 
     at = 0
     for shadow in shadows:
         where = shadow.indexes()
-        active = workingset.workingset_refault(kernel, shadow, shadow.n)
+        active = workingset.workingset_refault(kernel, shadow, shadow.n, zone)
         first = -((pages.start - where.start) // pages.step)
         if first > at:
             _enter_run(space, pages[at:first], zone, flags, Lru.INACTIVE_FILE)
         at = max(at, first + len(where) * where.step // pages.step)
         remove(shadow)
-        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags)
+        kept = shadow.flags & PG.WORKINGSET if active else 0
+        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept)
         enter(fresh, Lru.ACTIVE_FILE if active else Lru.INACTIVE_FILE)
     if at < len(pages):
         _enter_run(space, pages[at:], zone, flags, Lru.INACTIVE_FILE)

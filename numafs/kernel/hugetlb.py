@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .mmzone import Pgdat, Zone
 
 __all__ = [
-    "MAX_ORDER", "huge_sizes", "hugetlb_fault", "hugetlb_file_setup", "hugetlb_init", "nr_huge_pages",
-    "set_max_huge_pages", "total", "zap",
+    "MAX_ORDER", "demote_pool_huge_page", "huge_sizes", "hugetlb_fault", "hugetlb_file_setup", "hugetlb_init",
+    "nr_huge_pages", "set_max_huge_pages", "total", "zap",
 ]
 
 MAX_ORDER = 10
@@ -188,6 +188,21 @@ def _free_huge(kernel: Kernel, pool: HugePool, zone: Zone, size: int) -> None:
     zone.used[PageUse.HUGETLB] -= size
     order = min(_order(size), MAX_ORDER)
     page_alloc.free_pages(kernel, zone, size >> order, order)
+
+
+def demote_pool_huge_page(kernel: Kernel, pgdat: Pgdat, size: int, n: int) -> None:
+    """Split up to `n` free huge pages of a node into pages of the next smaller size. mm/hugetlb.c (v6.1)."""
+    smaller = huge_sizes(kernel)[0]
+    pool, target = pgdat.hugepages[size], pgdat.hugepages[smaller]
+    if size == smaller:
+        raise EINVAL("there is no smaller huge page")
+    for zone in list(pool.free_in):
+        count = min(n, pool.free_in[zone])
+        pool.total -= count
+        pool.free_in[zone] -= count
+        target.total += count * size // smaller
+        target.free_in[zone] += count * size // smaller
+        n -= count
 
 
 def _adjust_surplus(kernel: Kernel, hstate: Hstate, allowed: Mask, by: int) -> bool:

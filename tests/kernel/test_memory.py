@@ -35,11 +35,8 @@ def counts(kernel: Kernel, vma: Vma) -> dict[str, object]:
     """What numa_maps would show."""
     stats = memory.vma_stats(kernel, vma)
     return {
-        name: value
-        for name, value in (
-            ("anon", stats.anon), ("dirty", stats.dirty), ("mapped", stats.pages), ("active", stats.active),
-            ("mapmax", stats.mapcount_max), ("node", dict(stats.node)),
-        )
+        "anon": stats.anon, "dirty": stats.dirty, "mapped": stats.pages, "active": stats.active,
+        "mapmax": stats.mapcount_max, "node": dict(stats.node),
     }
 
 
