@@ -5,7 +5,8 @@ arch/x86/mm/{init,init_64}.c, mm/page_alloc.c:free_area_init() (v6.1). Nodes lie
 other in physical memory, from 0 up, as QEMU and most firmware place them.
 
 Simplified: what the kernel reserves at boot is a rule of thumb here (page structs, a kernel image
-on the first node, a fixed share for each node); a machine file can give zones to the page.
+on the first node, a fixed share for each node; on 32 bits, HighMem pays for its own page structs);
+a machine file can give zones to the page.
 """
 
 from __future__ import annotations
