@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """/proc/{zoneinfo,buddyinfo,pagetypeinfo}: zone by zone. mm/vmstat.c (v6.1).
 
-Simplified: no per-CPU page lists, their count is 0. There are no migrate types: free blocks are shown as Movable, and
-pageblocks as Unmovable as far as the kernel's own pages fill them.
+Simplified: the pages of all per-CPU lists of a zone are shown on the first CPU's. There are no migrate types: free
+blocks are shown as Movable, and pageblocks as Unmovable as far as the kernel's own pages fill them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from numafs.kernel import page_alloc
+from numafs.kernel.mmzone import PageUse
 from numafs.kernel.nodemask import members
 from numafs.kernel.vmstat import NodeStat, NumaStat, ZoneStat
 
@@ -30,7 +31,7 @@ MARKS = (
     "\n        spanned  %d\n        present  %d\n        managed  %d\n        cma      0\n        protection: (%s)"
 )
 PAGESET = (
-    "\n    cpu: %d\n              count: 0\n              high:  %d\n              batch: %d\n  vm stats threshold: %d"
+    "\n    cpu: %d\n              count: %d\n              high:  %d\n              batch: %d\n  vm stats threshold: %d"
 )
 LAST = "\n  node_unreclaimable:  %d\n  start_pfn:           %d"
 MAX_RECLAIM_RETRIES = 16
@@ -71,8 +72,10 @@ def _pagesets(kernel: Kernel, zone: Zone) -> Iterator[str]:
     high, batch = page_alloc.pcp_high_batch(kernel, zone)
     threshold = page_alloc.stat_threshold(kernel, zone)
     yield "\n  pagesets"
+    count = zone.used[PageUse.PCP]
     for cpu in members(kernel.cpu_online):
-        yield PAGESET % (cpu, high, batch, threshold)
+        yield PAGESET % (cpu, count, high, batch, threshold)
+        count = 0
 
 
 def buddyinfo_show(kernel: Kernel) -> str:

@@ -159,7 +159,8 @@ def meminfo_show(node: NodeDevice) -> str:
     )
     pool = node.pool
     huge = (pool.total, pool.free, pool.surplus) if pool else (0, 0, 0)
-    return node.meminfo % (meminfo_values(values) + huge)
+    text: str = node.meminfo % (meminfo_values(values) + huge)
+    return text
 
 
 def numastat_show(node: NodeDevice) -> str:
@@ -240,8 +241,7 @@ NODE_HUGEPAGES: tuple[Attr[NodePool], ...] = (
 
 def demote_store(node: NodePool, data: bytes, caller: Caller) -> None:
     """Split up to so many free pages into pages of the smaller size. mm/hugetlb.c:demote_store() (v6.1)."""
-    wanted = kstrtoul(data)
-    hugetlb.demote_pool_huge_page(node.kernel, node.pgdat, node.pages, wanted)
+    hugetlb.demote_pool_huge_pages(node.pgdat, node.pages, kstrtoul(data))
 
 
 def demote_size_store(node: NodePool, data: bytes, caller: Caller) -> None:

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""/proc: put together from its parts, with the small files about the kernel itself.
+
+fs/proc/{root,version,cmdline}.c, fs/filesystems.c, fs/proc_namespace.c, kernel/cgroup/cgroup-v1.c (v6.1).
+
+Simplified: /proc/mounts is one list for everybody, and says what a real machine would have mounted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numafs.kernel.cgroup import descendants
+
+from .attr import Attr, Caller
+from .proc_cpu import CPU
+from .proc_mm import MM
+from .proc_pid import pids
+from .proc_sys import sys_dir
+from .proc_zones import ZONES
+from .tree import PROC, Dir, Link
+
+if TYPE_CHECKING:
+    from numafs.kernel.kernel import Kernel
+
+__all__ = ["proc_dir"]
+
+OTHER_CONTROLLERS = (
+    "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio", "hugetlb", "pids",
+    "rdma", "misc",
+)
+
+
+def cgroups_show(kernel: Kernel) -> str:
+    """kernel/cgroup/cgroup-v1.c:proc_cgroupstats_show() (v6.1): the cpuset controller is in hierarchy 1."""
+    groups = sum(1 for _ in descendants(kernel.cpusets.root))
+    rest = "".join(f"{name}\t0\t1\t1\n" for name in OTHER_CONTROLLERS)
+    return f"#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t1\t{groups}\t1\n{rest}"
+
+
+NODEV = ("sysfs", "tmpfs", "bdev", "proc", "cgroup", "cgroup2", "cpuset", "devtmpfs", "ramfs", "hugetlbfs", "devpts")
+
+
+def filesystems_show(kernel: Kernel) -> str:
+    """fs/filesystems.c:filesystems_proc_show() (v6.1)."""
+    return "".join(f"nodev\t{name}\n" for name in NODEV) + "\text4\n"
+
+
+MOUNTS = """\
+rootfs / rootfs rw 0 0
+proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
+sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0
+cgroup /sys/fs/cgroup/cpuset cgroup rw,relatime,cpuset 0 0
+none /dev/cpuset cgroup rw,relatime,cpuset 0 0
+"""
+
+
+def mounts_show(kernel: Kernel) -> str:
+    """fs/proc_namespace.c:show_vfsmnt() (v6.1)."""
+    disks = "".join(f"/dev/{disk.name} /data/{disk.name} ext4 rw,relatime 0 0\n" for disk in kernel.machine.disks)
+    return MOUNTS + disks
+
+
+def version_show(kernel: Kernel) -> str:
+    """The release of the machine's kernel."""
+    release = kernel.machine.kernel_release
+    return f"Linux version {release} (numafs@numafs) (a model) #1 SMP PREEMPT_DYNAMIC\n"
+
+
+def cmdline_show(kernel: Kernel) -> str:
+    """What a boot loader would have said."""
+    return f"BOOT_IMAGE=/boot/vmlinuz-{kernel.machine.kernel_release} quiet\n"
+
+
+ROWS: tuple[Attr[Kernel], ...] = (
+    Attr("cgroups", 0o444, cgroups_show),
+    Attr("cmdline", 0o444, cmdline_show),
+    Attr("filesystems", 0o444, filesystems_show),
+    Attr("mounts", 0o444, mounts_show),
+    Attr("version", 0o444, version_show),
+)
+
+
+def proc_dir(kernel: Kernel) -> Dir:
+    """The directory /proc."""
+    processes = pids(kernel)
+    top = Dir(PROC, 0o555, find=processes.find, more=processes.names)
+    for rows in (ROWS, CPU, MM, ZONES):
+        top.add_files(rows, kernel)
+    top.add("sys", sys_dir(kernel))
+
+    def myself(caller: Caller) -> str:
+        task = kernel.tasks.get(caller.pid)
+        return str(task.tgid if task else caller.pid)
+
+    top.add("self", Link(myself, PROC))
+    return top

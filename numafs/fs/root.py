@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""The whole tree of a machine: every file below its real path, so that tools with a root option find them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .cgroup_v1 import cpuset_dir
+from .data import data_dir
+from .procfs import proc_dir
+from .sysfs_bus import add_buses, add_pci
+from .sysfs_cpu import cpu_dir
+from .sysfs_memory import memory_dir
+from .sysfs_mm import add_memory_tiers, mm_dir
+from .sysfs_node import node_dir
+from .sysfs_slab import slab_dir
+from .tasks_ctl import numafs_dir
+from .tree import PLAIN, SYSFS, Dir, Root
+
+if TYPE_CHECKING:
+    from numafs.kernel.kernel import Kernel
+
+__all__ = ["build"]
+
+
+def build(kernel: Kernel) -> Root:
+    """The tree of `kernel`'s files."""
+    root = Root()
+    root.add("sys", sysfs(kernel))
+    root.add("proc", proc_dir(kernel))
+    root.dir("dev", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=True))
+    root.add("data", data_dir(kernel))
+    root.add("numafs", numafs_dir(kernel))
+    return root
+
+
+def sysfs(kernel: Kernel) -> Dir:
+    """The directory /sys."""
+    top = Dir(SYSFS, 0o555)
+    system = top.dir("devices/system", mode=0o755)
+    system.add("node", node_dir(kernel))
+    system.add("cpu", cpu_dir(kernel))
+    system.add("memory", memory_dir(kernel))
+    add_memory_tiers(top.dir("devices/virtual/memory_tiering", mode=0o755), kernel)
+    buses = top.dir("bus", mode=0o755)
+    add_buses(buses, system)
+    add_pci(buses, top.dir("devices"), kernel)
+    top.dir("kernel", mode=0o755).add("mm", mm_dir(kernel))
+    top.dir("kernel").add("slab", slab_dir(kernel))
+    top.dir("fs", mode=0o755).dir("cgroup", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=False))
+    return top
