@@ -66,7 +66,7 @@ def sched_domain_level_max(kernel: Kernel) -> int:
 def _levels(kernel: Kernel, cpu: Cpu, cpus: list[Cpu]) -> int:
     """Number of the first of SMT, CLS, MC, DIE, NODE and the NUMA distances that spans all `cpus` from `cpu`."""
     spans = [
-        mask_of(c.cpu for c in cpus if (c.socket, c.die, c.core) == (cpu.socket, cpu.die, cpu.core)),
+        mask_of(c.cpu for c in cpus if _core(c) == _core(cpu)),
         _sharing(cpu, 2),
         _sharing(cpu, 3),
         *[mask_of(c.cpu for c in cpus if c.node == cpu.node)] * 2,
@@ -83,3 +83,7 @@ def _sharing(cpu: Cpu, level: int) -> Mask:
     """CPUs behind the same cache of this level."""
     shared = [cache.shared_cpus for cache in cpu.caches if cache.level == level and cache.type != "Instruction"]
     return mask_of(shared[0]) if shared else 1 << cpu.cpu
+
+
+def _core(cpu: Cpu) -> tuple[int, int, int, int]:
+    return cpu.node, cpu.socket, cpu.die, cpu.core
