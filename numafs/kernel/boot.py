@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import khugepaged, page_alloc, swap
+from . import hugetlb, khugepaged, page_alloc, swap
 from .cpuset import CpusetHierarchy
 from .fork import TaskTable
 from .initmem import populate
@@ -48,6 +48,7 @@ def boot(machine: Machine) -> Kernel:
     kernel.cpusets = CpusetHierarchy(kernel)
     kernel.tasks = TaskTable(kernel)
     kernel.fs = Filesystem(kernel)
+    hugetlb.hugetlb_init(kernel)
     kernel.swap_areas = []
     populate(kernel)
     setup_sysctls(kernel)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Inode", "fadvise_dontneed", "filemap_add", "filemap_fault", "filemap_map_pages", "fsync", "generic_file_read",
-    "generic_perform_write", "page_mkwrite", "pages_by_node", "resident", "truncate",
+    "generic_perform_write", "invalidate_mapping_pages", "page_mkwrite", "pages_by_node", "resident", "truncate",
 ]
 
 FAULT_AROUND = 16
@@ -67,13 +67,14 @@ def _enter_cache(kernel: Kernel, space: Space, pages: range, zone: Zone, flags: 
     at = 0
     for shadow in shadows:
         where = shadow.indexes()
-        active = workingset.workingset_refault(kernel, shadow, shadow.n)
+        active = workingset.workingset_refault(kernel, shadow, shadow.n, zone)
         first = -((pages.start - where.start) // pages.step)
         if first > at:
             _enter_run(space, pages[at:first], zone, flags, Lru.INACTIVE_FILE)
         at = max(at, first + len(where) * where.step // pages.step)
         remove(shadow)
-        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags)
+        kept = shadow.flags & PG.WORKINGSET if active else 0
+        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept)
         enter(fresh, Lru.ACTIVE_FILE if active else Lru.INACTIVE_FILE)
     if at < len(pages):
         _enter_run(space, pages[at:], zone, flags, Lru.INACTIVE_FILE)
@@ -256,12 +257,23 @@ def fsync(kernel: Kernel, inode: Inode) -> None:
 
 
 def fadvise_dontneed(kernel: Kernel, inode: Inode, start: int, stop: int) -> int:
-    """posix_fadvise(POSIX_FADV_DONTNEED): free clean, unmapped pages; returns how many (invalidate_mapping_pages)."""
+    """posix_fadvise(POSIX_FADV_DONTNEED): free clean, unmapped pages; returns how many."""
+    return invalidate_mapping_pages(kernel, inode, start, stop)
+
+
+def invalidate_mapping_pages(kernel: Kernel, inode: Inode, start: int = 0, stop: int | None = None) -> int:
+    """Free the clean, unmapped pages of [start, stop), and the memory of evicted ones; returns how many.
+
+    mm/truncate.c:invalidate_mapping_pages() (v6.1).
+    """
     freed = 0
-    for run in inode.space.cut(start, stop):
-        if run.resident and not run.mapcount and not run.flags & (PG.DIRTY | PG.WRITEBACK):
+    for run in inode.space.cut(start, stop if stop is not None else size_in_pages(kernel, inode)):
+        if not run.resident and run.swap is None:
+            remove(run)
+        elif run.resident and not run.mapcount and not run.flags & (PG.DIRTY | PG.WRITEBACK):
             freed += run.n
             _free_cached(kernel, run)
+    inode.ra_marks.clear()
     return freed
 
 

@@ -11,6 +11,7 @@ possible at boot grows as needed; kernel threads of new CPUs and nodes are not m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -116,6 +117,7 @@ def _add_node(kernel: Kernel, nid: int) -> None:
         pgdat = Pgdat(new, kernel.machine.zone_types)
         pgdat.hugepages = {size: HugePool() for size in kernel.nodes[0].hugepages}
         pgdat.distance = [REMOTE_DISTANCE] * new
+        kernel.boot_used.update((zone, Counter()) for zone in pgdat.zones)
         kernel.nodes.append(pgdat)
         for other in kernel.nodes:
             other.distance.append(LOCAL_DISTANCE if other is pgdat else REMOTE_DISTANCE)

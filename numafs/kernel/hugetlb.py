@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .mmzone import Pgdat, Zone
 
 __all__ = [
-    "MAX_ORDER", "demote_pool_huge_pages", "huge_sizes", "hugetlb_fault", "hugetlb_file_setup", "hugetlb_init",
+    "MAX_ORDER", "demote_pool_huge_page", "huge_sizes", "hugetlb_fault", "hugetlb_file_setup", "hugetlb_init",
     "nr_huge_pages", "set_max_huge_pages", "total", "zap",
 ]
 
@@ -116,17 +116,19 @@ def _valid(nid: int, allowed: Mask) -> int:
 
 def _grow(kernel: Kernel, hstate: Hstate, allowed: Mask, want: int, task: Task | None) -> None:
     """alloc_pool_huge_page() again and again: a page here, the next on the next node, until no node has any."""
-    exhausted = 0
-    while want and allowed & ~exhausted:
-        share = max(1, want // (allowed & ~exhausted).bit_count())
-        nid = _valid(hstate.next_nid_to_alloc, allowed)
-        hstate.next_nid_to_alloc = _next(nid, allowed)
-        if exhausted >> nid & 1:
-            continue
-        got = _alloc_fresh(kernel, kernel.nodes[nid], hstate.size, min(share, want), task)
-        want -= got
-        if got < min(share, want + got):
-            exhausted |= 1 << nid
+    left = allowed
+    while want and left:
+        # Whole rounds at once, as long as every node gives what it is asked for; then page by page.
+        each = max(1, want // left.bit_count())
+        for _ in range(left.bit_count()):
+            nid = _valid(hstate.next_nid_to_alloc, left)
+            hstate.next_nid_to_alloc = _next(nid, allowed)
+            got = _alloc_fresh(kernel, kernel.nodes[nid], hstate.size, each, task)
+            want -= got
+            if got < each:
+                left &= ~(1 << nid)
+            if not want:
+                return
 
 
 def _alloc_fresh(kernel: Kernel, pgdat: Pgdat, size: int, want: int, task: Task | None) -> int:
@@ -179,22 +181,6 @@ def _shrink(kernel: Kernel, hstate: Hstate, allowed: Mask, n: int) -> None:
         n -= 1
 
 
-def demote_pool_huge_pages(pgdat: Pgdat, size: int, n: int) -> None:
-    """Split up to `n` free pages of a node into pages of the next smaller size, which stay in its pools.
-
-    mm/hugetlb.c:demote_store(), demote_pool_huge_page() (v6.1).
-    """
-    smaller = max(other for other in pgdat.hugepages if other < size)
-    pool, target = pgdat.hugepages[size], pgdat.hugepages[smaller]
-    for zone, free in list(pool.free_in.items()):
-        k = min(free, n)
-        n -= k
-        pool.total -= k
-        pool.free_in[zone] -= k
-        target.total += k * (size // smaller)
-        target.free_in[zone] += k * (size // smaller)
-
-
 def _free_huge(kernel: Kernel, pool: HugePool, zone: Zone, size: int) -> None:
     """A free huge page leaves the pool (update_and_free_page)."""
     pool.total -= 1
@@ -202,6 +188,21 @@ def _free_huge(kernel: Kernel, pool: HugePool, zone: Zone, size: int) -> None:
     zone.used[PageUse.HUGETLB] -= size
     order = min(_order(size), MAX_ORDER)
     page_alloc.free_pages(kernel, zone, size >> order, order)
+
+
+def demote_pool_huge_page(kernel: Kernel, pgdat: Pgdat, size: int, n: int) -> None:
+    """Split up to `n` free huge pages of a node into pages of the next smaller size. mm/hugetlb.c (v6.1)."""
+    smaller = huge_sizes(kernel)[0]
+    pool, target = pgdat.hugepages[size], pgdat.hugepages[smaller]
+    if size == smaller:
+        raise EINVAL("there is no smaller huge page")
+    for zone in list(pool.free_in):
+        count = min(n, pool.free_in[zone])
+        pool.total -= count
+        pool.free_in[zone] -= count
+        target.total += count * size // smaller
+        target.free_in[zone] += count * size // smaller
+        n -= count
 
 
 def _adjust_surplus(kernel: Kernel, hstate: Hstate, allowed: Mask, by: int) -> bool:

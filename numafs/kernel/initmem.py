@@ -50,10 +50,15 @@ class Populate:
         self.use = use
         self.left = {zone: zone.managed - use.free.get(zone.type, 0) for zone in reversed(pgdat.populated_zones)}
 
-    def take(self, n: int) -> list[tuple[Zone, int]]:
-        """`n` pages, as zones and how many of each; fewer if the node hasn't so many."""
+    def take(self, n: int, *, movable: bool = False) -> list[tuple[Zone, int]]:
+        """`n` pages, as zones and how many of each; fewer if the node hasn't so many.
+
+        What is not `movable` cannot be in HighMem or Movable.
+        """
         taken = []
         for zone, left in self.left.items():
+            if not movable and zone.type in (self.kernel.machine.highmem, "Movable"):
+                continue
             count = min(n, left, zone.free)
             if count <= 0:
                 continue
@@ -80,7 +85,7 @@ class Populate:
         self.cache(self.kernel.bdev.space, use.file, Lru.INACTIVE_FILE)
         self.cache(self.kernel.rootfs.space, use.unevictable, Lru.UNEVICTABLE)
         named = sum(left for zone, left in self.left.items() if zone.type in use.free)
-        for zone, n in self.take(max(use.kernel, named)):
+        for zone, n in self.take(max(use.kernel, named), movable=named > 0):
             zone.used[PageUse.BOOT] += n
 
     def slabs(self, name: str, pages: int) -> None:
@@ -91,7 +96,7 @@ class Populate:
 
     def anon(self, mm: Mm, pages: int) -> None:
         """Memory of the first programs."""
-        for zone, n in self.take(pages):
+        for zone, n in self.take(pages, movable=True):
             start = max(INIT_VPN, mm.vmas[-1].stop + 1 if mm.vmas else 0)
             vma = Vma(mm, start, start + n)
             vma.anon = Space(Kind.ANON)
@@ -103,6 +108,6 @@ class Populate:
 
     def cache(self, space: Space, pages: int, lru: Lru) -> None:
         """Pages of a file, behind those it has."""
-        for zone, n in self.take(pages):
+        for zone, n in self.take(pages, movable=True):
             start = space.nrpages
             enter(Run(space.lane(1, 0), start, start + n, zone), lru)

@@ -63,7 +63,7 @@ def _free(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
         if run.space.kind == Kind.ANON:
             if run.swap is not None:
                 swap_state.free_swap_cache(kernel, run)
-            change(run, set=PG.SWAPBACKED_CLEAN, clear=PG.YOUNG | PG.DIRTY | PG.REFERENCED)
+            change(run, clear=PG.YOUNG | PG.DIRTY)
             swap.mark_page_lazyfree(kernel, run)
 
 

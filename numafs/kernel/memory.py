@@ -229,7 +229,7 @@ def _enter_anon(space: Space, pages: range, zone: Zone, flags: int, lru: int) ->
 
 
 def _replace_ptes(kernel: Kernel, vma: Vma, start: int, stop: int, space: Space) -> None:
-    zap_page_range(kernel, vma, start, stop)
+    zap_page_range(kernel, vma, start, stop, accessed=False)
     vma.map(start, stop, space)
 
 
@@ -243,10 +243,10 @@ def _unmap_absent(vma: Vma, space: Space, start: int, stop: int) -> None:
 # ---------------------------------------------------------------- taking away
 
 
-def zap_page_range(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:
+def zap_page_range(kernel: Kernel, vma: Vma, start: int, stop: int, *, accessed: bool = True) -> None:
     """Remove the page table entries of [start, stop), and free the pages that nobody else has.
 
-    mm/memory.c:zap_pte_range() (v6.1): young file pages are marked accessed.
+    mm/memory.c:zap_pte_range() (v6.1): young file pages are marked accessed, except where a copy takes their place.
     """
     huge_memory.split_edges(kernel, vma, start, stop)
     for gone in vma.unmap(start, stop):
@@ -257,7 +257,7 @@ def zap_page_range(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:
         elif space.kind == Kind.ANON:
             _zap_anon(kernel, vma, space, a, b)
         else:
-            _zap_file(kernel, vma, space, a, b)
+            _zap_file(kernel, vma, space, a, b, accessed)
 
 
 def _zap_anon(kernel: Kernel, vma: Vma, space: Space, start: int, stop: int) -> None:
@@ -276,10 +276,10 @@ def _zap_anon(kernel: Kernel, vma: Vma, space: Space, start: int, stop: int) -> 
         rejoin(run)
 
 
-def _zap_file(kernel: Kernel, vma: Vma, space: Space, start: int, stop: int) -> None:
+def _zap_file(kernel: Kernel, vma: Vma, space: Space, start: int, stop: int, accessed: bool) -> None:
     runs = space.cut(start, stop)
     for run in runs:
-        young = run.flags & PG.YOUNG
+        young = accessed and run.flags & PG.YOUNG
         mapcount = run.mapcount - 1
         change(run, clear=0 if mapcount else PG.YOUNG | PG.EXEC, mapcount=mapcount)
         if vma.locked:

@@ -14,8 +14,8 @@ from . import page_alloc
 from .cpuset_hotplug import cpuset_update_active_cpus
 from .errors import EBUSY, EINVAL
 from .gfp import Gfp
-from .migrate import Piece, migrate_piece
 from .mmzone import PageUse, Pgdat, Zone
+from .mover import Piece, migrate_piece
 from .vmstat import ZoneStat, mod_zone_page_state
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _do_migrate_range(kernel: Kernel, zone: Zone, want: int) -> None:
             return
         n = min(want, run.n)
         want -= n
-        migrate_piece(kernel, None, Piece(run.lane, run.a, run.a + n), where, GFP_OFFLINE)
+        migrate_piece(kernel, None, Piece(run.lane, run.a, run.a + n, ~(1 << nid)), where, GFP_OFFLINE)
 
 
 def _oldest(zone: Zone) -> list[Run]:

@@ -1,54 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""Moving pages from node to node: migrate_pages(2), move_pages(2), and what cpusets and mbind() need of them.
+"""Moving a task's pages from node to node: migrate_pages(2), move_pages(2), and what cpusets need of them.
 
-mm/migrate.c and mm/mempolicy.c:do_migrate_pages() (v6.1). The pages of a stretch are moved in
-one go: what costs is the runs.
-
-Simplified: hugetlb pages are not moved.
-Simplified: pages are not taken off their list while they wait to be moved, so no NR_ISOLATED; a page that several
-lanes of one mapping have on the source node moves with its lane, not in strict address order.
+mm/mempolicy.c:do_migrate_pages(), mm/migrate.c:do_pages_move() (v6.1). The mover itself is in `mover`.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import page, page_alloc
-from .errors import EACCES, EINVAL, ENODEV, EPERM, ESRCH
-from .gfp import GFP_MIGRATE, GFP_TRANSHUGE, Gfp
+from . import huge_memory, page_alloc
+from .errors import EACCES, EINVAL, ENODEV, ENOMEM, EPERM, ESRCH
+from .gfp import GFP_MIGRATE
 from .mempolicy import get_nodes
+from .mover import Piece, migrate_piece, pieces_of, vma_migratable
 from .nodemask import Mask, list_text, members, nth, position, weight
 from .page import PG, Kind, Lane, Run
-from .vmstat import VmEvent
 
 if TYPE_CHECKING:
     from .kernel import Kernel
-    from .mm import Mm, Task, Vma
-    from .mmzone import Zone
-    from .page_alloc import Placement
+    from .mm import Mm, Task
 
 __all__ = [
-    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "MPOL_MF_MOVE", "MPOL_MF_MOVE_ALL", "Piece", "do_migrate_pages", "may_read",
-    "migrate_pages", "migrate_piece", "migration_pairs", "move_pages", "pieces_of", "vma_migratable",
+    "MPOL_MF_MOVE", "MPOL_MF_MOVE_ALL", "do_migrate_pages", "find_task", "may_read", "migrate_pages",
+    "migration_pairs", "move_pages",
 ]
 
 MPOL_MF_MOVE = 2
 MPOL_MF_MOVE_ALL = 4
-
-HPAGE_PMD_ORDER = 9
-HPAGE_PMD_NR = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The lane positions [a, b) of one mapping: what is to be moved, however its runs change meanwhile."""
-
-    lane: Lane
-    a: int
-    b: int
 
 
 # ---------------------------------------------------------------- from nodes to nodes
@@ -104,118 +84,10 @@ def migrate_to_node(kernel: Kernel, caller: Task | None, mm: Mm, source: int, de
         piece
         for vma in mm.vmas
         if vma_migratable(vma)
-        for piece in pieces_of(vma, vma.start, vma.stop, ~(1 << source), move_all)
+        for piece, _ in pieces_of(vma, vma.start, vma.stop, ~(1 << source), move_all)
     ]
     where = page_alloc.Placement(destination)
     return sum(migrate_piece(kernel, caller, piece, where, GFP_MIGRATE) for piece in pieces)
-
-
-def vma_migratable(vma: Vma) -> bool:
-    """Not the pages of vdso and vvar."""
-    return not vma.special
-
-
-def pieces_of(vma: Vma, start: int, stop: int, right: Mask, move_all: bool) -> Iterator[Piece]:
-    """What page tables of [start, stop) map on nodes outside `right` and may be moved (queue_pages_range)."""
-    for segment, a, b in vma.present(start, stop):
-        for run, first, last in segment.space.find(a - segment.delta, b - segment.delta):
-            if movable(run, move_all) and not right >> run.zone.pgdat.nid & 1:
-                yield Piece(run.lane, first, last)
-
-
-def movable(run: Run, move_all: bool) -> bool:
-    """Is it in memory and mapped, and not by others too unless these don't matter?"""
-    return run.resident and (run.mapcount == 1 or move_all and run.mapcount > 1)
-
-
-# ---------------------------------------------------------------- the mover
-
-
-def migrate_piece(kernel: Kernel, caller: Task | None, piece: Piece, where: Placement, gfp: Gfp) -> int:
-    """Give the pages of `piece` new ones where `where` says; returns how many were not moved.
-
-    Raises ENOMEM when no page can be had (migrate_pages in mm/migrate.c); the state of the pages stays.
-    """
-    if piece.lane.space.kind == Kind.HUGETLB:
-        return piece.b - piece.a
-    a = piece.a
-    while a < piece.b:
-        run = page.find_run(piece.lane, a)
-        stop = min(run.b, piece.b) if run else piece.b
-        if run is None or not run.resident:
-            a = stop if run else _next_run(piece, a)
-        elif run.flags & PG.THP:
-            a = _migrate_huge(kernel, caller, Piece(piece.lane, a, stop), where)
-        else:
-            a = _migrate_base(kernel, caller, Piece(piece.lane, a, stop), where, gfp)
-    return 0
-
-
-def _next_run(piece: Piece, a: int) -> int:
-    """Where behind `a` the lane has pages again."""
-    gaps = page.lane_gaps(piece.lane, a, piece.b)
-    return gaps[0][1]
-
-
-def _migrate_base(kernel: Kernel, caller: Task | None, piece: Piece, where: Placement, gfp: Gfp) -> int:
-    """Move the first pages of `piece`, as many as one zone gives; returns the position behind them."""
-    try:
-        zone, n = page_alloc.alloc_pages(kernel, caller, gfp, where, piece.b - piece.a)
-    except OSError:
-        kernel.events.inc(VmEvent.PGMIGRATE_FAIL)
-        raise
-    stop = piece.a + n
-    moved = move_to(kernel, Piece(piece.lane, piece.a, stop), zone)
-    if moved < n:
-        page_alloc.free_pages(kernel, zone, n - moved)
-    return stop
-
-
-def move_to(kernel: Kernel, piece: Piece, zone: Zone) -> int:
-    """The pages of `piece` live in `zone` now; what they had is freed. Returns how many there were."""
-    moved = 0
-    for run in page.cut(piece.lane, piece.a, piece.b):
-        if not run.resident or run.zone is zone:
-            continue
-        old, n = run.zone, run.n
-        page.to_zone(run, zone)
-        page_alloc.free_pages(kernel, old, n)
-        moved += n
-        kernel.events.inc(VmEvent.PGMIGRATE_SUCCESS, n)
-        _copied(kernel, old, zone, n)
-    return moved
-
-
-def _copied(kernel: Kernel, old: Zone, new: Zone, n: int) -> None:
-    """Copying takes its time, by distance."""
-    distance = old.pgdat.distance[new.pgdat.nid]
-    kernel.clock.advance(n * kernel.machine.latency.copy_page_ns * distance // 10)
-
-
-def _migrate_huge(kernel: Kernel, caller: Task | None, piece: Piece, where: Placement) -> int:
-    """Move transparent huge pages whole; if there is none to be had, the first is split and goes on as pages."""
-    start = piece.a // HPAGE_PMD_NR * HPAGE_PMD_NR
-    blocks = -(-(piece.b - start) // HPAGE_PMD_NR)
-    this_node = Gfp.THISNODE if where.nodemask is None and not where.interleave else Gfp(0)
-    try:
-        zone, n = page_alloc.alloc_pages(kernel, caller, GFP_TRANSHUGE | this_node, where, blocks, HPAGE_PMD_ORDER)
-    except OSError:
-        return _split_huge(kernel, piece.lane, start, piece.a)
-    moved = move_to(kernel, Piece(piece.lane, start, start + n * HPAGE_PMD_NR), zone)
-    kernel.events.inc(VmEvent.THP_MIGRATION_SUCCESS, moved // HPAGE_PMD_NR)
-    if moved < n * HPAGE_PMD_NR:
-        page_alloc.free_pages(kernel, zone, n * HPAGE_PMD_NR - moved)
-    return start + n * HPAGE_PMD_NR
-
-
-def _split_huge(kernel: Kernel, lane: Lane, start: int, at: int) -> int:
-    """Make the huge page at `start` ordinary pages; the mover comes back to them at `at`."""
-    for run in page.cut(lane, start, start + HPAGE_PMD_NR):
-        if run.flags & PG.THP:
-            page.change(run, clear=PG.THP)
-    kernel.events.inc(VmEvent.THP_MIGRATION_SPLIT)
-    kernel.events.inc(VmEvent.THP_SPLIT_PAGE)
-    return at
 
 
 # ---------------------------------------------------------------- migrate_pages(2)
@@ -241,15 +113,8 @@ def migrate_pages(kernel: Kernel, caller: Task, pid: int, old: Mask, new: Mask, 
         raise EINVAL(f"task {task.pid} has no memory of its own")
     result = do_migrate_pages(kernel, caller, task.mm, old, new, move_all=caller.uid == 0)
     if result < 0:
-        raise page_out_of_memory(new)
+        raise ENOMEM(f"no room on nodes {list_text(new)}")
     return result
-
-
-def page_out_of_memory(new: Mask) -> OSError:
-    """The destination is full."""
-    from .errors import ENOMEM
-
-    return ENOMEM(f"no room on nodes {list_text(new)}")
 
 
 def find_task(kernel: Kernel, caller: Task, pid: int) -> Task:
@@ -307,6 +172,12 @@ def follow_page(mm: Mm, vpn: int) -> tuple[Run, int] | int:
     return -errno.EFAULT if vma.file is None else -errno.ENOENT
 
 
+def vma_size(mm: Mm, vpn: int) -> int:
+    """Size in pages of the hugetlb page at `vpn`; 0 for ordinary memory."""
+    vma = mm.find_vma(vpn)
+    return vma.hugetlb if vma else 0
+
+
 class _PagesMover:
     """One call of do_pages_move(): pages for the same node, one behind the other, are moved together."""
 
@@ -318,6 +189,8 @@ class _PagesMover:
         self.move_all = move_all
         self.status: list[int | None] = []
         self.batch: list[Piece] = []
+        self.queued: set[tuple[Lane, int]] = set()
+        """Pages in the batch: isolated, they are not to be had a second time."""
         self.batch_start = 0
         self.node = -1
 
@@ -358,22 +231,32 @@ class _PagesMover:
             return self.node
         if run.mapcount > 1 and not self.move_all:
             return -errno.EACCES
-        last = self.batch[-1] if self.batch else None
-        if any(piece.lane is run.lane and piece.a <= at < piece.b for piece in self.batch[-1:]):
+        size = vma_size(self.mm, vpn) or (huge_memory.HPAGE_PMD_NR if run.flags & PG.THP else 1)
+        first = at // size * size
+        if (run.lane, first) in self.queued:
             return -errno.EBUSY
-        if last and last.lane is run.lane and last.b == at:
-            self.batch[-1] = Piece(run.lane, last.a, at + 1)
-        else:
-            self.batch.append(Piece(run.lane, at, at + 1))
+        self.queued.add((run.lane, first))
+        self._queue(run, first, size)
         return None
+
+    def _queue(self, run: Run, first: int, size: int) -> None:
+        """Put the page (of `size` base pages) behind what is queued, or join it to that."""
+        last = self.batch[-1] if self.batch else None
+        if last and last.lane is run.lane and last.b == first:
+            self.batch[-1] = last.part(last.a, first + size)
+        else:
+            huge = size if run.space.kind == Kind.HUGETLB else 0
+            self.batch.append(Piece(run.lane, first, first + size, 1 << self.node, huge))
 
     def _flush(self, i: int, total: int) -> int:
         """Move what is queued, and enter its status (move_pages_and_store_status)."""
         batch, self.batch = self.batch, []
+        self.queued = set()
         if not batch:
             return 0
+        where = page_alloc.Placement(self.node)
         try:
-            failed = _migrate_all(self.kernel, self.caller, batch, page_alloc.Placement(self.node))
+            failed = sum(migrate_piece(self.kernel, self.caller, piece, where, GFP_MIGRATE) for piece in batch)
         except OSError as no_memory:
             return -(no_memory.errno or errno.ENOMEM)
         if failed:
@@ -381,8 +264,3 @@ class _PagesMover:
         for k in range(self.batch_start, i):
             self.status[k] = self.node
         return 0
-
-
-def _migrate_all(kernel: Kernel, caller: Task, pieces: Iterable[Piece], where: Placement) -> int:
-    return sum(migrate_piece(kernel, caller, piece, where, GFP_MIGRATE) for piece in pieces)
-

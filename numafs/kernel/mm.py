@@ -174,7 +174,8 @@ class Mm:
     def overlapping(self, start: int, stop: int) -> list[Vma]:
         """VMAs that have a page in [start, stop), ascending."""
         first = max(bisect_right(self.vmas, start, key=lambda v: v.start) - 1, 0)
-        return [vma for vma in self.vmas[first : bisect_left(self.vmas, stop, key=lambda v: v.start)] if vma.stop > start]
+        last = bisect_left(self.vmas, stop, key=lambda v: v.start)
+        return [vma for vma in self.vmas[first:last] if vma.stop > start]
 
     def find_vma(self, vpn: int) -> Vma | None:
         """The VMA that contains a page."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import mempolicy, page_alloc, page_writeback, rmap, swap
+from . import mempolicy, page_alloc, page_writeback, rmap, swap, workingset
 from .gfp import GFP_HIGHUSER_MOVABLE
 from .mmzone import Lru
 from .page import PG, Run, Space, change, count_pages, enter, remove
@@ -79,10 +79,11 @@ def _read_in(
 
 
 def _to_cache(kernel: Kernel, entry: Run, zone: Zone) -> None:
+    active = workingset.workingset_refault(kernel, entry, entry.n, zone)
     remove(entry)
-    run = Run(entry.lane, entry.a, entry.b, zone)
+    run = Run(entry.lane, entry.a, entry.b, zone, entry.flags & PG.WORKINGSET if active else 0)
     run.swap = entry.swap
-    enter(run, Lru.INACTIVE_ANON)
+    enter(run, Lru.ACTIVE_ANON if active else Lru.INACTIVE_ANON)
 
 
 def free_swap_cache(kernel: Kernel, run: Run) -> None:

@@ -5,7 +5,8 @@ arch/x86/mm/{init,init_64}.c, mm/page_alloc.c:free_area_init() (v6.1). Nodes lie
 other in physical memory, from 0 up, as QEMU and most firmware place them.
 
 Simplified: what the kernel reserves at boot is a rule of thumb here (page structs, a kernel image
-on the first node, a fixed share for each node); a machine file can give zones to the page.
+on the first node, a fixed share for each node; on 32 bits, HighMem pays for its own page structs);
+a machine file can give zones to the page.
 """
 
 from __future__ import annotations
@@ -160,8 +161,9 @@ def blocks_of(extents: Iterable[Extent], page_size: int, block_bytes: int) -> tu
     return tuple(sorted({block for start, stop in extents for block in range(start // pages, (stop - 1) // pages + 1)}))
 
 
-def boot_use(zones: Sequence[Zone], page_size: int, *, first: bool) -> BootUse:
-    """What a small system holds after boot: most of it on the `first` node, next to nothing on a small one."""
-    room = sum(each.managed for each in zones) // 32
+def boot_use(arch: Arch, zones: Sequence[Zone], page_size: int, *, first: bool) -> BootUse:
+    """What a small system holds after boot: most of it on the `first` node, next to nothing on a small one,
+    nothing where the kernel's own allocations cannot go."""
+    room = sum(each.managed for each in zones if each.type not in (arch.highmem, "Movable")) // 32
     amounts = BOOT_FIRST if first else BOOT_OTHER
     return BootUse(**{use: min(pages * 4096 // page_size, room) for use, pages in amounts.items()}, free={})

@@ -203,7 +203,7 @@ def node_of(
     if "boot" in table or free:
         boot = boot_of(table.table("boot"), free, page_size)
     else:
-        boot = BootUse() if empty else layout.boot_use(zones, page_size, first=first)
+        boot = BootUse() if empty else layout.boot_use(arch, zones, page_size, first=first)
     held = sum(getattr(boot, use) for use in BOOT_PAGES)
     managed = sum(zone.managed for zone in zones)
     if held + sum(free.values()) > managed:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """On which line of a TOML text a key stands: tomllib doesn't say, and an error message should.
 
-Simplified: finds headers and the keys that begin a line; a key inside an inline table is
-placed at the key that holds it.
+Only headers and the keys that begin a line are found; a key inside an inline table is placed
+at the key that holds it.
 """
 
 from __future__ import annotations

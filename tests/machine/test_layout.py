@@ -8,7 +8,7 @@ import pytest
 from numafs.machine import layout
 from numafs.machine.layout import ARCHES
 from numafs.machine.presets import resolve
-from numafs.machine.spec import Machine
+from numafs.machine.spec import BootUse, Machine
 from numafs.machine.toml import loads
 
 GIB = 1 << 30
@@ -88,6 +88,12 @@ def test_what_is_in_use_at_boot_leaves_most_memory_free(text: str) -> None:
         used = sum(getattr(node.boot, use) for use in layout.BOOT_FIRST)
         assert 0 < managed <= node.present
         assert used < managed / 3
+
+
+def test_nothing_is_in_use_where_the_kernel_cannot_go() -> None:
+    machine = resolve("i386-highmem")
+    assert machine.nodes[0].boot.slab_unreclaimable > 0
+    assert machine.nodes[1].boot == BootUse()
 
 
 def test_an_empty_boot_uses_nothing() -> None:
