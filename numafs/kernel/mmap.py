@@ -149,11 +149,10 @@ def _insert(mm: Mm, vma: Vma) -> None:
 
 def isolate_range(kernel: Kernel, mm: Mm, start: int, stop: int) -> list[Vma]:
     """The mappings of [start, stop), split so that none reaches beyond it."""
-    for vma in mm.overlapping(start, stop):
-        for edge in (start, stop):
-            piece = mm.find_vma(edge)
-            if piece is not None and piece.start < edge and vma.start < edge < vma.stop:
-                split_vma(kernel, piece, edge)
+    for edge in (start, stop):
+        vma = mm.find_vma(edge)
+        if vma is not None and vma.start < edge:
+            split_vma(kernel, vma, edge)
     return mm.overlapping(start, stop)
 
 

@@ -18,9 +18,9 @@ from .machines import machine
 ALL_CPUS = 0xFF
 
 
-def four_nodes(*sizes_mib: int, **settings: object) -> Kernel:
+def four_nodes(*sizes_mib: int, thp: str = "madvise") -> Kernel:
     """A booted ring of four nodes with two CPUs each, by default of 64 MiB."""
-    return boot(machine(*(sizes_mib or (64, 64, 64, 64)), **settings))  # type: ignore[arg-type]
+    return boot(machine(*(sizes_mib or (64, 64, 64, 64)), thp=thp))
 
 
 def group(

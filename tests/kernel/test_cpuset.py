@@ -471,7 +471,8 @@ def test_in_any_history_a_groups_sets_are_within_its_parents(steps: list[tuple[i
     task = kernel.tasks.spawn(kernel, "t")
     for which, some_cpus, some_nodes in steps:
         if which == 3:
-            errno_of(lambda: attach(kernel, groups[some_nodes % 3], task))
+            target = groups[some_nodes % 3]
+            errno_of(lambda target=target: attach(kernel, target, task))
             continue
         cpus(kernel, groups[which], list_text(some_cpus))
         mems(kernel, groups[which], list_text(some_nodes))
