@@ -60,24 +60,21 @@ def filemap_add(
 
 
 def _enter_cache(kernel: Kernel, space: Space, pages: range, zone: Zone, flags: int) -> None:
-    shadows = sorted(space.pieces(pages), key=lambda run: run.indexes().start)
-    if not shadows:
-        _enter_run(space, pages, zone, flags, Lru.INACTIVE_FILE)
-        return
-    at = 0
-    for shadow in shadows:
-        where = shadow.indexes()
-        active = workingset.workingset_refault(kernel, shadow, shadow.n, zone)
-        first = -((pages.start - where.start) // pages.step)
-        if first > at:
-            _enter_run(space, pages[at:first], zone, flags, Lru.INACTIVE_FILE)
-        at = max(at, first + len(where) * where.step // pages.step)
-        remove(shadow)
-        kept = shadow.flags & PG.WORKINGSET if active else 0
-        fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept)
-        enter(fresh, Lru.ACTIVE_FILE if active else Lru.INACTIVE_FILE)
-    if at < len(pages):
-        _enter_run(space, pages[at:], zone, flags, Lru.INACTIVE_FILE)
+    shadows = [(shadow.indexes(), shadow) for shadow in space.pieces(pages)]
+    fresh = [(part, None) for part in space.absent(pages)] if shadows else [(pages, None)]
+    for part, shadow in sorted([*shadows, *fresh], key=lambda piece: piece[0].start):
+        if shadow is None:
+            _enter_run(space, part, zone, flags, Lru.INACTIVE_FILE)
+        else:
+            _enter_refault(kernel, shadow, zone, flags)
+
+
+def _enter_refault(kernel: Kernel, shadow: Run, zone: Zone, flags: int) -> None:
+    active = workingset.workingset_refault(kernel, shadow, shadow.n, zone)
+    remove(shadow)
+    kept = shadow.flags & PG.WORKINGSET if active else 0
+    fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept)
+    enter(fresh, Lru.ACTIVE_FILE if active else Lru.INACTIVE_FILE)
 
 
 def _enter_run(space: Space, pages: range, zone: Zone, flags: int, lru: int) -> None:

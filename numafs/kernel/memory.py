@@ -235,7 +235,7 @@ def _replace_ptes(kernel: Kernel, vma: Vma, start: int, stop: int, space: Space)
 
 def _unmap_absent(vma: Vma, space: Space, start: int, stop: int) -> None:
     """The allocator gave up in the middle of [start, stop): no entries for pages that never came."""
-    for pages in space.absent(start, stop):
+    for pages in space.absent(range(start, stop)):
         for a, b in stretches([pages], start, stop):
             vma.unmap(a, b)
 

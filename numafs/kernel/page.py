@@ -210,11 +210,11 @@ class Space:
                     out += cut(lanes[page % width], page // width, page // width + 1)
         return out
 
-    def absent(self, start: int, stop: int) -> list[range]:
-        """The pages of [start, stop) for which there is no run, as ranges that may be spaced."""
-        missing = [range(start, stop)] if start < stop else []
+    def absent(self, pages: range) -> list[range]:
+        """Those of `pages`, which may be spaced, for which there is no run, as ranges that may be spaced."""
+        missing = [pages] if pages else []
         for width, lanes in self.groups.items():
-            missing = [gap for pages in missing for gap in absent_from(lanes, width, pages)]
+            missing = [gap for part in missing for gap in absent_from(lanes, width, part)]
         return missing
 
     def runs(self) -> Iterator[Run]:
