@@ -218,7 +218,8 @@ def vmstat_show(kernel: Kernel) -> str:
         *huge_page_in_huge_pages(node_sums(kernel), kernel.machine.page_size // 8),
         dirty, background,
     )
-    return first + "".join([f"{name} {n}\n" for name, n in kernel.events.named()])
+    events = kernel.events
+    return first + "".join([f"{name} {n}\n" for name, n in zip(events.names, events.values(), strict=True)])
 
 
 SLABINFO_HEADER = (

@@ -30,9 +30,7 @@ MARKS = (
     "\n  pages free     %d\n        boost    %d\n        min      %d\n        low      %d\n        high     %d"
     "\n        spanned  %d\n        present  %d\n        managed  %d\n        cma      0\n        protection: (%s)"
 )
-PAGESET = (
-    "\n    cpu: %d\n              count: %d\n              high:  %d\n              batch: %d\n  vm stats threshold: %d"
-)
+PAGESET = "\n              high:  %d\n              batch: %d\n  vm stats threshold: %d"
 LAST = "\n  node_unreclaimable:  %d\n  start_pfn:           %d"
 MAX_RECLAIM_RETRIES = 16
 PAGEBLOCK = 512
@@ -70,11 +68,11 @@ def _marks(kernel: Kernel, zone: Zone) -> str:
 
 def _pagesets(kernel: Kernel, zone: Zone) -> Iterator[str]:
     high, batch = page_alloc.pcp_high_batch(kernel, zone)
-    threshold = page_alloc.stat_threshold(kernel, zone)
-    yield "\n  pagesets"
+    rest = PAGESET % (high, batch, page_alloc.stat_threshold(kernel, zone))
     count = zone.used[PageUse.PCP]
+    yield "\n  pagesets"
     for cpu in members(kernel.cpu_online):
-        yield PAGESET % (cpu, count, high, batch, threshold)
+        yield f"\n    cpu: {cpu}\n              count: {count}{rest}"
         count = 0
 
 

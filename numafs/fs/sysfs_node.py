@@ -128,6 +128,8 @@ class NodeDevice:
         self.meminfo = "".join(f"Node {nid} {label}%8d kB\n" for label, _ in MEMINFO) + "".join(
             f"Node {nid} {label} %5d\n" for label in MEMINFO_HUGE
         )
+        self.meminfo_counted: tuple[object, ...] = ()
+        self.meminfo_text = ""
 
     @property
     def cpus(self) -> Mask:
@@ -141,26 +143,42 @@ class NodeDevice:
 
 
 def meminfo_show(node: NodeDevice) -> str:
-    """drivers/base/node.c:node_read_meminfo() (v6.1)."""
-    pgdat, kb = node.pgdat, node.kb
-    stat = pgdat.stat
+    """drivers/base/node.c:node_read_meminfo() (v6.1).
+
+    Who polls this file mostly finds nothing changed: the text is kept with the counts that it was made of.
+    """
+    pgdat = node.pgdat
     total = free = mlocked = bounce = 0
     for zone in pgdat.zones:
-        counts = zone.stat
-        total += zone.managed
-        free += counts[0]
-        mlocked += counts[7]
-        bounce += counts[8]
-    values = [n * kb for n in stat]
-    values[37] = stat[37]  # NR_KERNEL_STACK is in KiB
-    values += (
-        total * kb, free * kb, (total - free) * kb, values[1] + values[3], values[0] + values[2],
-        mlocked * kb, bounce * kb, values[5] + values[6], values[5] + values[34], 0,
-    )
+        if zone.present:
+            counts = zone.stat
+            total += zone.managed
+            free += counts[0]
+            mlocked += counts[7]
+            bounce += counts[8]
     pool = node.pool
     huge = (pool.total, pool.free, pool.surplus) if pool else (0, 0, 0)
-    text: str = node.meminfo % (meminfo_values(values) + huge)
-    return text
+    counted = (*pgdat.stat, total, free, mlocked, bounce, huge)
+    if counted != node.meminfo_counted:
+        values = _meminfo_kb(node.kb, pgdat.stat, total, free, mlocked, bounce)
+        node.meminfo_counted = counted
+        node.meminfo_text = node.meminfo % (meminfo_values(values) + huge)
+    return node.meminfo_text
+
+
+def _meminfo_kb(kb: int, stat: list[int], total: int, free: int, mlocked: int, bounce: int) -> list[int]:
+    """The node's counters and what `Derived` names, in KiB."""
+    values = [n * kb for n in stat]
+    values[NodeStat.NR_KERNEL_STACK] = stat[NodeStat.NR_KERNEL_STACK]
+    reclaimable = values[NodeStat.NR_SLAB_RECLAIMABLE]
+    values += (
+        total * kb, free * kb, (total - free) * kb,
+        values[NodeStat.NR_ACTIVE_ANON] + values[NodeStat.NR_ACTIVE_FILE],
+        values[NodeStat.NR_INACTIVE_ANON] + values[NodeStat.NR_INACTIVE_FILE], mlocked * kb, bounce * kb,
+        reclaimable + values[NodeStat.NR_SLAB_UNRECLAIMABLE],
+        reclaimable + values[NodeStat.NR_KERNEL_MISC_RECLAIMABLE], 0,
+    )
+    return values
 
 
 def numastat_show(node: NodeDevice) -> str:

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 ROOT_CALLER = Caller()
+WANTED = {os.O_RDONLY: 4, os.O_WRONLY: 2, os.O_RDWR: 6, os.O_ACCMODE: 6}
+"""Permission bits that an access mode of open(2) needs."""
 
 
 class Stat(NamedTuple):
@@ -181,8 +183,7 @@ class File(Node):
 
     def open(self, caller: Caller, flags: int = os.O_RDONLY) -> OpenFile:
         """Open it, if its mode lets `caller`."""
-        access = flags & os.O_ACCMODE
-        want = {os.O_RDONLY: 4, os.O_WRONLY: 2}.get(access, 6)
+        want = WANTED[flags & os.O_ACCMODE]
         flavour = self.flavour
         if not may_access(self, caller, want, mode_binds_root=flavour.mode_binds_root):
             raise EACCES(f"mode {self.mode:o} of {self.attr.name}")

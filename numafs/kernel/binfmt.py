@@ -57,6 +57,7 @@ def exec_program(kernel: Kernel, task: Task) -> None:
         special = Vma(task.mm, start, start + pages)
         special.special = True
         special.write = False
+        special.exec_ = start == VDSO[0]
         task.mm.vmas.append(special)
 
 

@@ -207,6 +207,10 @@ class VmEvents:
         self.allocstall = [0] * len(zone_types)
         self.pgskip = [0] * len(zone_types)
         self.zone_types = zone_types
+        names = [event.name.lower() for event in VmEvent]
+        by_type = [f"{kind}_{type_.lower()}" for kind in ("pgalloc", "allocstall", "pgskip") for type_ in zone_types]
+        self.names = [*names[:4], *by_type, *names[4:]]
+        """As /proc/vmstat has them, in its order."""
 
     def __getitem__(self, event: VmEvent) -> int:
         return self.count[event]
@@ -215,13 +219,13 @@ class VmEvents:
         """Count `n` more of `event`."""
         self.count[event] += n
 
+    def values(self) -> list[int]:
+        """Every count, in the order of `names`."""
+        return [*self.count[:4], *self.pgalloc, *self.allocstall, *self.pgskip, *self.count[4:]]
+
     def named(self) -> list[tuple[str, int]]:
         """Name and count of each event, in the order of /proc/vmstat."""
-        names = [event.name.lower() for event in VmEvent]
-        first = list(zip(names[:4], self.count[:4], strict=True))
-        for prefix, counts in (("pgalloc", self.pgalloc), ("allocstall", self.allocstall), ("pgskip", self.pgskip)):
-            first += [(f"{prefix}_{kind.lower()}", n) for kind, n in zip(self.zone_types, counts, strict=True)]
-        return first + list(zip(names[4:], self.count[4:], strict=True))
+        return list(zip(self.names, self.values(), strict=True))
 
 
 def mod_zone_page_state(zone: Zone, item: ZoneStat, delta: int) -> None:
