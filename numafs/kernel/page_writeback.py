@@ -33,8 +33,7 @@ __all__ = [
 
 WRITE_STRETCH = 256
 """Pages that a writer dirties before it looks at the limits again."""
-FLUSH_PAGES = 1024
-"""Pages that the flusher gives to the disk at once (MIN_WRITEBACK_PAGES)."""
+MIN_WRITEBACK_PAGES = 1024
 CENTISEC = 10_000_000
 PAUSE_NS = 10_000_000
 MOST_PAUSES = 20_000
@@ -147,10 +146,16 @@ def _wb_workfn(kernel: Kernel) -> None:
         _start_writeback(kernel, inode, inode.space.nrpages)
     if not wb.ios and over_bground_thresh(kernel):
         for inode in list(kernel.dirty_inodes):
-            if _start_writeback(kernel, inode, FLUSH_PAGES):
+            if _start_writeback(kernel, inode, writeback_chunk_size(kernel)):
                 break
     if kernel.dirty_inodes and not wb.ios:
         _arm(kernel)
+
+
+def writeback_chunk_size(kernel: Kernel) -> int:
+    """Pages that the flusher gives to the disk at once: an eighth of the dirty limit (fs/fs-writeback.c, v6.1)."""
+    pages = global_dirty_limits(kernel)[1] // 8 + MIN_WRITEBACK_PAGES
+    return pages // MIN_WRITEBACK_PAGES * MIN_WRITEBACK_PAGES
 
 
 def over_bground_thresh(kernel: Kernel) -> bool:
@@ -223,7 +228,8 @@ def balance_dirty_pages(kernel: Kernel, written: int) -> None:
 
     mm/page-writeback.c:balance_dirty_pages() (v6.1).
     """
-    kernel.clock.advance(written * kernel.machine.latency.copy_page_ns)
+    latency = kernel.machine.latency
+    kernel.clock.advance(written * (latency.fault_ns + latency.copy_page_ns))
     for _ in range(MOST_PAUSES):
         background, limit = global_dirty_limits(kernel)
         dirty = _sum(kernel, NodeStat.NR_DIRTY)
