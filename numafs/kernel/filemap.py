@@ -229,11 +229,12 @@ def generic_perform_write(kernel: Kernel, task: Task, inode: Inode, offset: int,
         return 0
     size = kernel.machine.page_size
     first, last = offset // size, -(-(offset + length) // size)
-    for start in range(first, last, page_writeback.WRITE_STRETCH):
-        stop = min(last, start + page_writeback.WRITE_STRETCH)
+    while first < last:
+        stop = min(last, first + page_writeback.write_stretch(kernel))
         inode.size_bytes = max(inode.size_bytes, min(offset + length, stop * size))
-        _write_stretch(kernel, task, inode, start, stop)
-        page_writeback.balance_dirty_pages(kernel, stop - start)
+        _write_stretch(kernel, task, inode, first, stop)
+        page_writeback.balance_dirty_pages(kernel, stop - first)
+        first = stop
     return length
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULT_WINDOW", "VmaStats", "anon_prepare", "free_run", "fill_anon", "touch", "vma_stats", "zap_page_range"]
 
-FAULT_WINDOW = 65536
+FAULT_WINDOW = 1 << 19
 """Pages whose faults are taken together: their page tables come before them."""
 
 

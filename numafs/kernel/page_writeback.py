@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WRITE_STRETCH", "balance_dirty_pages", "dirty_batch", "dirty_pages", "global_dirty_limits", "node_dirty_ok",
-    "read_io", "sync", "wait_on_writeback", "wakeup_flusher_threads", "write_inode_now",
+    "read_io", "sync", "wait_on_writeback", "wakeup_flusher_threads", "write_inode_now", "write_stretch",
 ]
 
 WRITE_STRETCH = 256
-"""Pages that a writer dirties before it looks at the limits again."""
+"""Pages that a writer dirties before it looks at the limits again, when it is near them."""
+LONG_STRETCH = 8192
 MIN_WRITEBACK_PAGES = 1024
 CENTISEC = 10_000_000
 PAUSE_NS = 10_000_000
@@ -91,6 +92,12 @@ def dirty_batch(kernel: Kernel, where: Placement, want: int) -> int:
     """How many of `want` pages to write may be allocated before the node's limit must be looked at again."""
     pgdat = kernel.nodes[where.nid]
     return max(1, min(want, max(WRITE_STRETCH, node_dirty_limit(kernel, pgdat) - _node_dirty(pgdat))))
+
+
+def write_stretch(kernel: Kernel) -> int:
+    """How many pages may be dirtied before the machine's limits must be looked at again."""
+    room = global_dirty_limits(kernel)[0] - _sum(kernel, NodeStat.NR_DIRTY)
+    return max(WRITE_STRETCH, min(LONG_STRETCH, room // 16))
 
 
 def _sum(kernel: Kernel, item: NodeStat) -> int:
