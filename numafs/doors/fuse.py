@@ -41,6 +41,8 @@ LOGGED = frozenset(
     ("write", "mkdir", "rmdir", "unlink", "rename", "chmod", "chown", "truncate", "create", "setxattr", "utimens")
 )
 """Operations whose refusal is worth a line of the log."""
+QUIET = frozenset(("release", "releasedir", "readdir"))
+"""Operations that no time need pass for: one that it passes for came just before."""
 
 
 def binding() -> Any:
@@ -155,13 +157,16 @@ class FuseDoor:
     def _guarded(self, name: str, body: Callable[..., int | None]) -> Callable[..., int]:
         """A callback that answers with an errno whatever happens."""
         service = self.service
+        hooks = name not in QUIET
 
         def call(*arguments: Any) -> int:
             with service.lock:
                 try:
-                    service.begin()
+                    if hooks:
+                        service.begin()
                     result = body(*arguments) or 0
-                    service.end()
+                    if hooks:
+                        service.end()
                     return result
                 except OSError as error:
                     if name in LOGGED:

@@ -65,6 +65,7 @@ class HotplugWatch(FileSystemEventHandler):
             with self.service.lock:
                 self.service.begin()
                 done = change_machine(self.kernel, machine)
+                self.service.forget()
                 self.service.end()
         except MachineError as error:
             log.warning("edit refused, the machine goes on as it was: %s", error)

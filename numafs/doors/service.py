@@ -30,6 +30,8 @@ __all__ = ["Entry", "Open", "Service", "reason"]
 log = logging.getLogger("numafs.door")
 
 LONG = 3600.0
+"""Seconds for which a name may be remembered that is not made or removed through the mount."""
+REMEMBERED = (SYSFS, SYSCTL, PROC)
 XATTR_NAMESPACES = ("user.", "trusted.", "security.")
 
 
@@ -73,6 +75,7 @@ class Service:
         self.before_open: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
         self._open: dict[int, Open] = {}
+        self._known: dict[str, Node] = {}
         self._next = 1
         self._mounted_ns = time.time_ns()
         self._times: WeakKeyDictionary[Node, tuple[int, int]] = WeakKeyDictionary()
@@ -97,7 +100,7 @@ class Service:
     def resolve(self, path: str, caller: Caller) -> Node:
         """The node at a path whose directories `caller` may search."""
         if caller.uid == 0:
-            return self.root.resolve(path)
+            return self._lookup(path)
         node: Node = self.root
         for name in filter(None, path.split("/")):
             if not isinstance(node, Dir):
@@ -105,6 +108,19 @@ class Service:
             _permit(node, caller, 1)
             node = node.lookup(name)
         return node
+
+    def _lookup(self, path: str) -> Node:
+        """The node at a path; what sysfs and proc have is remembered until something is written."""
+        node = self._known.get(path)
+        if node is None:
+            node = self.root.resolve(path)
+            if node.flavour in REMEMBERED:
+                self._known[path] = node
+        return node
+
+    def forget(self) -> None:
+        """Something may have come or gone: look up anew what was remembered."""
+        self._known.clear()
 
     def _parent(self, path: str, caller: Caller) -> tuple[Dir, str]:
         """The directory in which `caller` may make or remove the last name of a path."""
@@ -131,7 +147,7 @@ class Service:
 
     def getattr(self, path: str) -> Entry:
         """lstat(2)."""
-        return self.entry(path, self.root.resolve(path))
+        return self.entry(path, self._lookup(path))
 
     def entry(self, path: str, node: Node) -> Entry:
         """What lstat(2) shows of a node that is at `path`."""
@@ -302,6 +318,7 @@ class Service:
 
     def write(self, number: int, data: bytes, offset: int, caller: Caller) -> int:
         """pwrite(2)."""
+        self._known.clear()
         return self._open[number].handle.write(offset, data, caller)
 
     def ftruncate(self, number: int, length: int) -> None:

@@ -64,8 +64,8 @@ def test_machines_lists_what_can_be_mounted(capsys: pytest.CaptureFixture[str]) 
 def test_show_prints_nodes_and_distances(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("show", "2x4:1G:21") == 0
     said = capsys.readouterr().out
-    assert "node 1 cpus: 4 5 6 7; size: 1024 MB" in said
-    assert "  0:  10  21\n  1:  21  10\n" in said
+    assert "2 nodes, 8 CPUs, 2G of memory" in said
+    assert "0  10  21\n       1  21  10\n" in said
 
 
 def test_show_toml_is_a_machine_file(capsys: pytest.CaptureFixture[str]) -> None:
