@@ -259,7 +259,7 @@ NODE_HUGEPAGES: tuple[Attr[NodePool], ...] = (
 
 def demote_store(node: NodePool, data: bytes, caller: Caller) -> None:
     """Split up to so many free pages into pages of the smaller size. mm/hugetlb.c:demote_store() (v6.1)."""
-    hugetlb.demote_pool_huge_pages(node.pgdat, node.pages, kstrtoul(data))
+    hugetlb.demote_pool_huge_page(node.kernel, node.pgdat, node.pages, kstrtoul(data))
 
 
 def demote_size_store(node: NodePool, data: bytes, caller: Caller) -> None:
