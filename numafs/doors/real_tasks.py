@@ -26,6 +26,8 @@ __all__ = ["RealTasks"]
 log = logging.getLogger("numafs.door")
 
 PROC = Path("/proc")
+PF_KTHREAD = 0x0020_0000
+PF_NO_SETAFFINITY = 0x0400_0000
 
 
 @dataclass
@@ -62,7 +64,10 @@ class RealTasks:
         if not self._watch(tgid):
             return None
         self._processes[tgid].strangers.update(_children(tgid))
-        return self._enter(pid, status, None)
+        task = self._enter(pid, status, None)
+        flags = _flags(pid)
+        task.kthread, task.bound = bool(flags & PF_KTHREAD), bool(flags & PF_NO_SETAFFINITY)
+        return task
 
     def reap(self) -> None:
         """Let what has exited leave the model."""
@@ -143,6 +148,14 @@ def _status(pid: int) -> dict[str, str] | None:
     except OSError:
         return None
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def _flags(pid: int) -> int:
+    """task_struct.flags of a task, the seventh field behind its name in /proc/PID/stat."""
+    try:
+        return int((PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[6])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _threads(tgid: int) -> list[int]:
