@@ -37,17 +37,6 @@ class Entry(NamedTuple):
     task: Task
 
 
-def alive(show: Callable[[Entry], str]) -> Callable[[Entry], str]:
-    """`show`, which an exited task answers with ESRCH."""
-
-    def checked(entry: Entry) -> str:
-        if entry.task.exited:
-            raise ESRCH(f"task {entry.task.pid} has exited")
-        return show(entry)
-
-    return checked
-
-
 # ---------------------------------------------------------------- memory
 
 
@@ -208,18 +197,18 @@ def limits_show(entry: Entry) -> str:
 
 
 PID: tuple[Attr[Entry], ...] = (
-    Attr("cgroup", 0o444, alive(cgroup_show)),
-    Attr("cmdline", 0o444, alive(cmdline_show)),
-    Attr("comm", 0o644, alive(lambda entry: entry.task.comm + "\n"), comm_store),
-    Attr("cpuset", 0o444, alive(cpuset_show)),
-    Attr("limits", 0o444, alive(limits_show)),
-    Attr("maps", 0o444, alive(maps_show)),
-    Attr("numa_maps", 0o444, alive(numa_maps_show)),
-    Attr("oom_score", 0o444, alive(oom_score_show)),
-    Attr("oom_score_adj", 0o644, alive(lambda entry: f"{entry.task.oom_score_adj}\n"), oom_score_adj_store),
-    Attr("stat", 0o444, alive(stat_show)),
-    Attr("statm", 0o444, alive(statm_show)),
-    Attr("status", 0o444, alive(status_show)),
+    Attr("cgroup", 0o444, cgroup_show),
+    Attr("cmdline", 0o444, cmdline_show),
+    Attr("comm", 0o644, lambda entry: entry.task.comm + "\n", comm_store),
+    Attr("cpuset", 0o444, cpuset_show),
+    Attr("limits", 0o444, limits_show),
+    Attr("maps", 0o444, maps_show),
+    Attr("numa_maps", 0o444, numa_maps_show),
+    Attr("oom_score", 0o444, oom_score_show),
+    Attr("oom_score_adj", 0o644, lambda entry: f"{entry.task.oom_score_adj}\n", oom_score_adj_store),
+    Attr("stat", 0o444, stat_show),
+    Attr("statm", 0o444, statm_show),
+    Attr("status", 0o444, status_show),
 )
 
 

@@ -24,13 +24,14 @@ __all__ = ["build"]
 
 
 def build(kernel: Kernel) -> Root:
-    """The tree of `kernel`'s files."""
+    """The tree of `kernel`'s files; data/, which may have many, is made when somebody looks into it."""
     root = Root()
     root.add("sys", sysfs(kernel))
     root.add("proc", proc_dir(kernel))
     root.dir("dev", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=True))
-    root.add("data", data_dir(kernel))
     root.add("numafs", numafs_dir(kernel))
+    root.find = lambda name: root.add("data", data_dir(kernel)) if name == "data" else None
+    root.more = lambda: () if "data" in root.children else ("data",)
     return root
 
 

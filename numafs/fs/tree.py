@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from numafs.kernel.errors import EACCES, EINVAL, ENODEV, ENOENT, ENOTDIR, refuse
+from numafs.kernel.errors import EACCES, EINVAL, ENOENT, ENOTDIR, refuse
 
 from .attr import Attr, Caller
 
@@ -65,6 +65,8 @@ class Flavour:
     """Errno of a write longer than the row's limit; 0 if it is cut there, as a short write."""
     only_at_start: bool = False
     """Sysctl: at an offset behind 0 reads are at the end and writes do nothing."""
+    gone: int = errno.ENODEV
+    """Errno of reading and writing what was open in a directory that no longer exists."""
     dir_nlink: int = 0
     """Link count of directories; 0 for 2 and the number of subdirectories."""
 
@@ -72,7 +74,7 @@ class Flavour:
 SYSFS = Flavour("sysfs", mode_binds_root=True)
 CGROUP = Flavour("cgroup", overlong=errno.E2BIG)
 PROC = Flavour("proc", create=errno.ENOENT, mkdir=errno.ENOENT, no_show=errno.EIO, no_store=errno.EIO)
-PROC_PID = Flavour("proc", create=errno.ENOENT, mkdir=errno.ENOENT, chmod=errno.EPERM)
+PROC_PID = Flavour("proc", create=errno.ENOENT, mkdir=errno.ENOENT, chmod=errno.EPERM, gone=errno.ESRCH)
 SYSCTL = Flavour(
     "sysctl", create=errno.ENOENT, mkdir=errno.ENOENT, chmod=errno.EPERM, mode_binds_root=True, only_at_start=True,
     dir_nlink=1,
@@ -245,7 +247,7 @@ class OpenFile(Handle):
     def _check_alive(self) -> None:
         parent = self.file.parent
         if parent is not None and parent.gone:
-            raise ENODEV(f"{self.file.attr.name}: its directory was removed")
+            raise refuse(self.file.flavour.gone, f"{self.file.attr.name}: its directory is gone")
 
 
 class Link(Node):
@@ -290,7 +292,7 @@ class Dir(Node):
 
     @property
     def gone(self) -> bool:
-        """Was it removed? What is still open in it then answers ENODEV."""
+        """Was it removed? What is still open in it then cannot be read any more."""
         return self.dead or self.alive is not None and not self.alive()
 
     def add(self, name: str, child: Node) -> Node:
@@ -417,7 +419,7 @@ class Following:
     def find(self, name: str) -> Node | None:
         """The node of that name, if it exists now."""
         digits = name[len(self.prefix) :]
-        if not name.startswith(self.prefix) or not digits.isdecimal() or digits[0] == "0" and len(digits) > 1:
+        if not name.startswith(self.prefix) or not digits.isdecimal() or str(int(digits)) != digits:
             return None
         number = int(digits)
         if not self.has(number):
@@ -440,6 +442,11 @@ class Root(Dir):
 
     def __init__(self) -> None:
         super().__init__(PLAIN, 0o755)
+
+    @property
+    def nlink(self) -> int:
+        """st_nlink: everything at the top is a directory, and is not made to be counted."""
+        return 2 + sum(1 for _ in self.names())
 
     def resolve(self, path: str) -> Node:
         """The node at `path`, written from the top with or without a leading slash; links are not followed."""
