@@ -167,6 +167,7 @@ def filemap_fault(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, w
         elif vma.shared:
             faults = end - at
             _map_exactly(kernel, vma, at, end)
+            page_writeback.balance_dirty_pages(kernel, end - at)
         else:
             faults = end - at
         kernel.events.inc(VmEvent.PGFAULT, faults)

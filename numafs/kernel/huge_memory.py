@@ -14,7 +14,7 @@ from . import memory, mempolicy, mlock, page_alloc
 from .gfp import GFP_TRANSHUGE_LIGHT, Gfp
 from .mempolicy import Mode
 from .mmzone import Lru
-from .page import PG, Kind, Run, change, enter
+from .page import PG, Kind, Run, Space, change, enter
 from .page_alloc import Placement
 from .vmstat import VmEvent
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .mmzone import Zone
 
 __all__ = [
-    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "do_huge_pmd_anonymous_page", "split_edges", "split_fault", "split_folio",
+    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "cut", "do_huge_pmd_anonymous_page", "split_edges", "split_fault", "split_folio",
     "split_range", "vma_thp_gfp_mask",
 ]
 
@@ -155,7 +155,7 @@ def _map_huge(kernel: Kernel, vma: Vma, blocks: range, zone: Zone) -> None:
 
 def split_edges(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:
     """Huge pages that reach over an edge of [start, stop) become small ones (vma_adjust_trans_huge)."""
-    for edge in (start, stop):
+    for edge in {start, stop}:
         if edge % HPAGE_PMD_NR:
             block = edge // HPAGE_PMD_NR * HPAGE_PMD_NR
             split_range(kernel, vma, block, block + HPAGE_PMD_NR)
@@ -173,6 +173,17 @@ def split_range(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:
                 kernel.events.inc(VmEvent.THP_SPLIT_PMD, run.n // HPAGE_PMD_NR)
                 kernel.events.inc(VmEvent.THP_DEFERRED_SPLIT_PAGE, run.n // HPAGE_PMD_NR)
                 change(run, clear=PG.THP)
+
+
+def cut(space: Space, start: int, stop: int) -> list[Run]:
+    """`space.cut()`, but huge pages stay whole: those at the edges are in the answer with all of their pages."""
+    for run, _, _ in list(space.find(start, start + 1)):
+        if run.flags & PG.THP:
+            start = start // HPAGE_PMD_NR * HPAGE_PMD_NR
+    for run, _, _ in list(space.find(stop - 1, stop)):
+        if run.flags & PG.THP:
+            stop = -(-stop // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    return space.cut(start, stop)
 
 
 def split_folio(kernel: Kernel, run: Run) -> None:

@@ -45,8 +45,9 @@ def _dontneed(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> No
     memory.zap_page_range(kernel, vma, start, stop)
 
 
-def _private_runs(vma: Vma, start: int, stop: int) -> list[Run]:
+def _private_runs(kernel: Kernel, vma: Vma, start: int, stop: int) -> list[Run]:
     """Mapped runs of [start, stop) that no other address space shares."""
+    huge_memory.split_edges(kernel, vma, start, stop)
     out: list[Run] = []
     for segment, a, b in list(vma.present(start, stop)):
         runs = segment.space.cut(a - segment.delta, b - segment.delta)
@@ -58,8 +59,7 @@ def _free(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
     """MADV_FREE: the pages are clean from now on, and reclaim may drop them until they are written again."""
     if vma.file is not None:
         raise EINVAL("only anonymous memory can be freed lazily")
-    huge_memory.split_edges(kernel, vma, start, stop)
-    for run in _private_runs(vma, start, stop):
+    for run in _private_runs(kernel, vma, start, stop):
         if run.space.kind == Kind.ANON:
             if run.swap is not None:
                 swap_state.free_swap_cache(kernel, run)
@@ -68,13 +68,13 @@ def _free(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
 
 
 def _cold(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
-    for run in _private_runs(vma, start, stop):
+    for run in _private_runs(kernel, vma, start, stop):
         change(run, clear=PG.YOUNG | PG.REFERENCED)
         swap.deactivate_page(kernel, run)
 
 
 def _pageout(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
-    runs = _private_runs(vma, start, stop)
+    runs = _private_runs(kernel, vma, start, stop)
     for run in runs:
         huge_memory.split_folio(kernel, run)
         change(run, clear=PG.YOUNG | PG.REFERENCED)

@@ -140,7 +140,7 @@ def _access(kernel: Kernel, vma: Vma, start: int, stop: int, write: bool) -> tup
         copies = write and space.kind != Kind.ANON and not vma.shared
         if not copies and not _needs_change(space, a - delta, b - delta, write):
             continue
-        for run in space.cut(a - delta, b - delta):
+        for run in huge_memory.cut(space, a - delta, b - delta):
             at = _moved(run.indexes(), delta)
             if not run.resident or not run.mapcount:
                 swapped.append(at)
@@ -271,7 +271,7 @@ def _zap_anon(kernel: Kernel, vma: Vma, space: Space, start: int, stop: int) -> 
             free_run(kernel, run)
         elif run.mapcount:
             change(run, mapcount=others)
-            kept.append(run)
+            kept.append(mlock.munlock_vma_page(kernel, run) if vma.locked else run)
     for run in kept:
         rejoin(run)
 
@@ -297,6 +297,7 @@ def free_run(kernel: Kernel, run: Run) -> None:
         remove(run)
     else:
         order = huge_memory.HPAGE_PMD_ORDER if run.flags & PG.THP else 0
+        assert not (order and (run.n % 512)), (run,)
         mlock.clear_page_mlock(kernel, run)
         leave(run)
         page_alloc.free_pages(kernel, zone, n >> order, order)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from . import hugetlb, memory, pgalloc, shmem
+from . import huge_memory, hugetlb, memory, pgalloc, shmem
 from .errors import EEXIST, EINVAL, ENOMEM
 from .mempolicy import mpol_dup, mpol_equal
 from .mm import Mm, Segment, Vma
@@ -160,6 +160,7 @@ def split_vma(kernel: Kernel, vma: Vma, at: int) -> Vma:
     """`vma` ends at page `at` from now on; returns the new one that goes on from there."""
     if vma.hugetlb and at % vma.hugetlb:
         raise EINVAL(f"page {at:#x} is inside a huge page")
+    huge_memory.split_edges(kernel, vma, at, at)
     new = Vma(vma.mm, at, vma.stop)
     for name in ("anon", "exec_", "file", "hugetlb", "locked", "name", "path", "shared", "special", "thp", "write"):
         setattr(new, name, getattr(vma, name))
