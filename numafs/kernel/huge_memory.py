@@ -14,7 +14,7 @@ from . import memory, mempolicy, mlock, page_alloc
 from .gfp import GFP_TRANSHUGE_LIGHT, Gfp
 from .mempolicy import Mode
 from .mmzone import Lru
-from .page import PG, Kind, Run, Space, change, enter
+from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, Space, change, enter
 from .page_alloc import Placement
 from .vmstat import VmEvent
 
@@ -27,9 +27,6 @@ __all__ = [
     "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "cut", "do_huge_pmd_anonymous_page", "split_edges", "split_fault", "split_folio",
     "split_range", "vma_thp_gfp_mask",
 ]
-
-HPAGE_PMD_ORDER = 9
-HPAGE_PMD_NR = 1 << HPAGE_PMD_ORDER
 
 
 def hugepage_vma_check(kernel: Kernel, vma: Vma) -> bool:

@@ -297,7 +297,6 @@ def free_run(kernel: Kernel, run: Run) -> None:
         remove(run)
     else:
         order = huge_memory.HPAGE_PMD_ORDER if run.flags & PG.THP else 0
-        assert not (order and (run.n % 512)), (run,)
         mlock.clear_page_mlock(kernel, run)
         leave(run)
         page_alloc.free_pages(kernel, zone, n >> order, order)

@@ -110,7 +110,8 @@ def _munlock(kernel: Kernel, run: Run) -> Run:
     change(run, clear=PG.MLOCKED)
     kernel.events.inc(VmEvent.UNEVICTABLE_PGS_MUNLOCKED, run.n)
     kernel.events.inc(VmEvent.UNEVICTABLE_PGS_RESCUED, run.n)
-    return move_to_list(run, Lru.INACTIVE_FILE if run.space.kind == Kind.FILE else Lru.INACTIVE_ANON)
+    file = run.space.kind == Kind.FILE or run.flags & PG.SWAPBACKED_CLEAN
+    return move_to_list(run, Lru.INACTIVE_FILE if file else Lru.INACTIVE_ANON)
 
 
 def clear_page_mlock(kernel: Kernel, run: Run) -> None:

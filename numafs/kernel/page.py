@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from .swap import SwapArea
 
 __all__ = [
-    "Kind", "Lane", "PG", "Run", "Space", "add_to_list", "add_to_tail", "alike", "change", "count_pages", "cut",
-    "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list", "new_lru_list", "rejoin", "remove", "shed",
-    "split", "stretches", "to_entry", "to_zone",
+    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "Kind", "Lane", "PG", "Run", "Space", "add_to_list", "add_to_tail", "alike",
+    "change", "count_pages", "cut", "del_from_list", "enter", "find_run", "insert", "leave", "move_to_list",
+    "new_lru_list", "rejoin", "remove", "shed", "split", "stretches", "to_entry", "to_zone",
 ]
 
 
@@ -47,6 +47,11 @@ class Kind(IntEnum):
     SHMEM = 2
     """tmpfs, shared anonymous and System V memory: swap-backed, but counted as file pages."""
     HUGETLB = 3
+
+
+HPAGE_PMD_ORDER = 9
+HPAGE_PMD_NR = 1 << HPAGE_PMD_ORDER
+"""Pages of a transparent huge page."""
 
 
 class PG:

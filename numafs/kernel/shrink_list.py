@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from . import page_alloc, swap
 from .gfp import GFP_KERNEL
 from .mmzone import Lru
-from .page import PG, Kind, Run, change, count_pages, leave, move_to_list, split
+from .page import HPAGE_PMD_NR, PG, Kind, Run, change, count_pages, leave, move_to_list, split
 from .vmstat import NodeStat, VmEvent, mod_node_page_state
 from .workingset import lru_note_cost, workingset_age_nonresident, workingset_eviction
 
@@ -88,6 +88,8 @@ def _take(lru: LruList, most: int, reclaim_idx: int) -> Run | None:
         run = run.prev
     if run is lru.head:
         return None
+    if run.flags & PG.THP:
+        most = max(most // HPAGE_PMD_NR, 1) * HPAGE_PMD_NR  # a huge page is taken whole
     if run.b - run.a > most:
         split(run, run.a + most)
     return run
@@ -286,6 +288,9 @@ def _write_to_swap(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> R
 
     mm/swap_state.c:add_to_swap() and mm/vmscan.c:pageout() (v6.1).
     """
+    if run.flags & PG.THP:
+        kernel.events.inc(VmEvent.THP_SPLIT_PAGE, run.n // HPAGE_PMD_NR)
+        change(run, clear=PG.THP)
     if run.swap is None:
         slots = swap.get_swap_pages(kernel, run.n)
         if slots is None:
@@ -296,7 +301,7 @@ def _write_to_swap(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> R
             _activate(kernel, split(run, run.a + count))
         count_pages(run, -run.n)
         run.swap = area
-        run.flags &= ~(PG.DIRTY | PG.THP)
+        run.flags &= ~PG.DIRTY
         count_pages(run, run.n)
     else:
         change(run, clear=PG.DIRTY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import mempolicy, page_alloc, page_writeback, rmap, swap, workingset
+from . import huge_memory, mempolicy, page_alloc, page_writeback, rmap, swap, workingset
 from .gfp import GFP_HIGHUSER_MOVABLE
 from .mmzone import Lru
 from .page import PG, Run, Space, change, count_pages, enter, remove
@@ -51,7 +51,7 @@ def shmem_swapin(kernel: Kernel, task: Task, inode: Inode, start: int, stop: int
 
 def _map_swap_cache(kernel: Kernel, space: Space, start: int, stop: int, write: bool) -> None:
     """Pages that are in memory, but have no page table entry: give them theirs back."""
-    for run in space.cut(start, stop):
+    for run in huge_memory.cut(space, start, stop):
         if run.resident and not run.mapcount:
             pages = run.indexes()
             mapcount = max(1, rmap.ptes_covering(space, pages.start, pages[-1] + 1))
