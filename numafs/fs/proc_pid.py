@@ -20,6 +20,7 @@ from numafs.kernel.oom_kill import oom_badness
 
 from .attr import Attr, Caller
 from .numbers import kstrtol
+from .proc_mounts import mountinfo_show, mounts_show
 from .proc_status import MemoryUse, memory_use, status_show_of
 from .tree import PROC_PID, Dir, Following
 
@@ -203,6 +204,8 @@ PID: tuple[Attr[Entry], ...] = (
     Attr("cpuset", 0o444, cpuset_show),
     Attr("limits", 0o444, limits_show),
     Attr("maps", 0o444, maps_show),
+    Attr("mountinfo", 0o444, lambda entry: mountinfo_show(entry.kernel)),
+    Attr("mounts", 0o444, lambda entry: mounts_show(entry.kernel)),
     Attr("numa_maps", 0o444, numa_maps_show),
     Attr("oom_score", 0o444, oom_score_show),
     Attr("oom_score_adj", 0o644, lambda entry: f"{entry.task.oom_score_adj}\n", oom_score_adj_store),

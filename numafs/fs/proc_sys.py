@@ -190,9 +190,18 @@ VM: tuple[Attr[Kernel], ...] = (
 ZONE_RECLAIM_INTERVAL = integer("zone_reclaim_interval", 0)
 """Seconds between two attempts at a node; of Linux 2.6.16."""
 
+def constant(name: str, text: str) -> Attr[Kernel]:
+    """A file that always says the same."""
+    return Attr(name, 0o444, lambda kernel: text)
+
+
 KERNEL: tuple[Attr[Kernel], ...] = (
+    constant("cap_last_cap", "40\n"),
     integer("numa_balancing", 0, 4),
     integer("numa_balancing_promote_rate_limit_MBps", 0),
+    Attr("osrelease", 0o444, lambda kernel: kernel.machine.kernel_release + "\n"),
+    constant("ostype", "Linux\n"),
+    constant("pid_max", "4194304\n"),
 )
 
 

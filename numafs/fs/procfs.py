@@ -2,8 +2,6 @@
 """/proc: put together from its parts, with the small files about the kernel itself.
 
 fs/proc/{root,version,cmdline}.c, fs/filesystems.c, fs/proc_namespace.c, kernel/cgroup/cgroup-v1.c (v6.1).
-
-Simplified: /proc/mounts is one list for everybody, and says what a real machine would have mounted.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from numafs.kernel.cgroup import descendants
 from .attr import Attr, Caller
 from .proc_cpu import CPU
 from .proc_mm import MM
+from .proc_mounts import mounts_show
 from .proc_pid import pids
 from .proc_sys import sys_dir
 from .proc_zones import ZONES
@@ -44,21 +43,6 @@ NODEV = ("sysfs", "tmpfs", "bdev", "proc", "cgroup", "cgroup2", "cpuset", "devtm
 def filesystems_show(kernel: Kernel) -> str:
     """fs/filesystems.c:filesystems_proc_show() (v6.1)."""
     return "".join(f"nodev\t{name}\n" for name in NODEV) + "\text4\n"
-
-
-MOUNTS = """\
-rootfs / rootfs rw 0 0
-proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
-sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0
-cgroup /sys/fs/cgroup/cpuset cgroup rw,relatime,cpuset 0 0
-none /dev/cpuset cgroup rw,relatime,cpuset 0 0
-"""
-
-
-def mounts_show(kernel: Kernel) -> str:
-    """fs/proc_namespace.c:show_vfsmnt() (v6.1)."""
-    disks = "".join(f"/dev/{disk.name} /data/{disk.name} ext4 rw,relatime 0 0\n" for disk in kernel.machine.disks)
-    return MOUNTS + disks
 
 
 def version_show(kernel: Kernel) -> str:

@@ -33,6 +33,7 @@ class Hstate:
     def __init__(self, kernel: Kernel, pages: int) -> None:
         self.kernel = kernel
         self.pages = pages
+        self.default = pages == kernel.machine.page_size // 8
 
     @property
     def pools(self) -> list[HugePool]:
@@ -56,10 +57,23 @@ def nr_hugepages_show(hstate: Hstate) -> str:
     return f"{sum(pool.total for pool in hstate.pools)}\n"
 
 
+def nr_overcommit_hugepages_show(hstate: Hstate) -> str:
+    """Pages by which the pools may grow on demand; only those of the default size do."""
+    return f"{hstate.kernel.vm.nr_overcommit_hugepages if hstate.default else 0}\n"
+
+
+def nr_overcommit_hugepages_store(hstate: Hstate, data: bytes, caller: Caller) -> None:
+    """mm/hugetlb.c:nr_overcommit_hugepages_store() (v6.1): gigantic pages are never made on demand."""
+    if not hstate.default:
+        raise EINVAL("gigantic pages are not made on demand")
+    hstate.kernel.vm.set(hstate.kernel, "nr_overcommit_hugepages", kstrtoul(data))
+
+
 HSTATE: tuple[Attr[Hstate], ...] = (
     Attr("free_hugepages", 0o444, lambda hstate: f"{sum(pool.free for pool in hstate.pools)}\n", size=4096),
     Attr("nr_hugepages", 0o644, nr_hugepages_show, nr_hugepages_store, size=4096),
     Attr("nr_hugepages_mempolicy", 0o644, nr_hugepages_show, nr_hugepages_mempolicy_store, size=4096),
+    Attr("nr_overcommit_hugepages", 0o644, nr_overcommit_hugepages_show, nr_overcommit_hugepages_store, size=4096),
     Attr("resv_hugepages", 0o444, lambda hstate: "0\n", size=4096),
     Attr("surplus_hugepages", 0o444, lambda hstate: f"{sum(pool.surplus for pool in hstate.pools)}\n", size=4096),
 )

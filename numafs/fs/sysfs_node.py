@@ -2,10 +2,7 @@
 """/sys/devices/system/node: the nodes, and what lies in each.
 
 drivers/base/node.c and mm/hugetlb.c (v6.1). Reading nodeN/meminfo is what tools do most, so
-its labels are put together once for each node.
-
-Simplified: a node without memory keeps its x86/ directory but no memory_side_cache/.
-"""
+its labels are put together once for each node."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from numafs.kernel.vmstat import NodeStat, NumaStat, ZoneStat
 
 from .attr import Attr, Caller
 from .numbers import kstrtoul, sysfs_word
+from .sysfs_access import add_access
 from .sysfs_device import UEVENT, add_power
 from .tree import SYSFS, Dir, Following, Link, Node
 
@@ -112,7 +110,7 @@ def huge_page_in_huge_pages(stat: list[int], huge: int) -> list[int]:
 
 def nr_cpu_ids(kernel: Kernel) -> int:
     """Width of a CPU mask."""
-    return kernel.machine.possible_cpus or len(kernel.machine.cpus)
+    return len(kernel.cpu_to_node)
 
 
 class NodeDevice:
@@ -353,6 +351,7 @@ def _one_node(kernel: Kernel, pgdat: Pgdat) -> Dir:
     node.add_files(NODE, NodeDevice(kernel, pgdat))
     add_power(node)
     node.dir("x86")
+    add_access(node, kernel, pgdat.nid)
     node.add("subsystem", Link("../../../../bus/node"))
     _add_hugepages(node.dir("hugepages"), kernel, pgdat, sorted(pgdat.hugepages))
     return node

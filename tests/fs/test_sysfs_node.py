@@ -177,3 +177,19 @@ def test_a_highmem_machine_says_which_nodes_have_it():
     root = build(boot(resolve("i386-highmem")))
     assert "has_high_memory" in root.follow(NODE).names()
     assert root.read_text(NODE + "has_normal_memory") != root.read_text(NODE + "has_high_memory")
+
+
+def test_where_the_firmware_knows_speeds_a_node_names_its_best_initiators():
+    root = build(boot(resolve("cxl")))
+    far = root.follow(NODE + "node2/access0")
+    assert {"initiators", "targets", "power", "uevent"} == set(far.names())
+    initiators = set(root.follow(NODE + "node2/access0/initiators").names())
+    assert {"read_latency", "write_latency", "read_bandwidth", "write_bandwidth"} < initiators
+    assert root.read_text(NODE + "node2/access0/initiators/read_latency") == "260\n"
+    near = next(name for name in initiators if name.startswith("node"))
+    assert "node2" in set(root.follow(f"{NODE}{near}/access0/targets").names())
+    assert root.read_text(f"{NODE}node2/access0/initiators/{near}/cpulist") != "\n"
+
+
+def test_where_it_does_not_there_is_no_access(root):
+    assert "access0" not in set(root.follow(NODE + "node0").names())

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""/proc/mounts, /proc/PID/{mounts,mountinfo}: fs/proc_namespace.c (v6.1).
+
+Simplified: one list for everybody, of what a machine of this kind would have mounted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from numafs.kernel.kernel import Kernel
+
+__all__ = ["mountinfo_show", "mounts_show"]
+
+QUIET = "rw,nosuid,nodev,noexec,relatime"
+
+
+class Mount(NamedTuple):
+    """What is mounted where."""
+
+    source: str
+    where: str
+    type: str
+    flags: str = "rw,relatime"
+    options: str = ""
+    """Of the file system itself, behind its `rw`."""
+
+
+FIXED = (
+    Mount("rootfs", "/", "rootfs", "rw"),
+    Mount("proc", "/proc", "proc", QUIET),
+    Mount("sysfs", "/sys", "sysfs", QUIET),
+    Mount("cgroup", "/sys/fs/cgroup/cpuset", "cgroup", options=",cpuset"),
+    Mount("none", "/dev/cpuset", "cgroup", options=",cpuset,noprefix,release_agent=/sbin/cpuset_release_agent"),
+)
+
+
+def mounts(kernel: Kernel) -> Iterator[Mount]:
+    """Every mount of the machine; its disks lie below /data."""
+    yield from FIXED
+    if kernel.machine.disks:
+        yield Mount("/dev/vda", "/data", "ext4")
+
+
+def mounts_show(kernel: Kernel) -> str:
+    """fs/proc_namespace.c:show_vfsmnt() (v6.1)."""
+    return "".join(f"{m.source} {m.where} {m.type} {m.flags}{m.options} 0 0\n" for m in mounts(kernel))
+
+
+def mountinfo_show(kernel: Kernel) -> str:
+    """fs/proc_namespace.c:show_mountinfo() (v6.1)."""
+    return "".join(
+        f"{number} 1 0:{number} / {m.where} {m.flags} - {m.type} {m.source} rw{m.options}\n"
+        for number, m in enumerate(mounts(kernel), 2)
+    )
