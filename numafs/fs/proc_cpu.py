@@ -7,12 +7,13 @@ counted; every x86 CPU calls itself the one of QEMU's emulation that the recordi
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from numafs.kernel.nodemask import members, weight
 
 from .attr import Attr
-from .sysfs_cpu import core_cpus, package_cpus
+from .sysfs_cpu import package_cpus
 
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
@@ -65,16 +66,16 @@ power management:
 
 def cpuinfo_show(kernel: Kernel) -> str:
     """One paragraph for each CPU on line."""
-    return "".join(_cpuinfo(kernel, cpu) for cpu in kernel.machine.cpus if kernel.cpu_online >> cpu.cpu & 1)
+    cores = Counter(socket for (socket, _, _), cpus in kernel.machine.cores.items() if cpus & kernel.cpu_online)
+    online = [cpu for cpu in kernel.machine.cpus if kernel.cpu_online >> cpu.cpu & 1]
+    return "".join(_cpuinfo(kernel, cpu, cores[cpu.socket]) for cpu in online)
 
 
-def _cpuinfo(kernel: Kernel, cpu: Cpu) -> str:
+def _cpuinfo(kernel: Kernel, cpu: Cpu, cores: int) -> str:
     package = package_cpus(kernel, cpu)
-    by_number = {other.cpu: other for other in kernel.machine.cpus}
-    cores = {core_cpus(kernel, by_number[number]) for number in members(package)}
     cache_kb = max((cache.size_kb for cache in cpu.caches if cache.level == 2), default=512)
     return CPUINFO.format(
-        cpu=cpu.cpu, cache_kb=cache_kb, socket=cpu.socket, siblings=weight(package), core=cpu.core, cores=len(cores),
+        cpu=cpu.cpu, cache_kb=cache_kb, socket=cpu.socket, siblings=weight(package), core=cpu.core, cores=cores,
         flags=FLAGS,
     )
 

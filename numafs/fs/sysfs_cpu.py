@@ -30,22 +30,17 @@ __all__ = ["cpu_dir", "core_cpus", "package_cpus"]
 
 def package_cpus(kernel: Kernel, cpu: Cpu) -> Mask:
     """CPUs on line in the socket of `cpu` (topology_core_cpumask)."""
-    return kernel.cpu_online & mask_of(other.cpu for other in kernel.machine.cpus if other.socket == cpu.socket)
+    return kernel.cpu_online & kernel.machine.packages.get(cpu.socket, 0)
 
 
 def die_cpus(kernel: Kernel, cpu: Cpu) -> Mask:
     """CPUs on line in the die of `cpu`."""
-    return kernel.cpu_online & mask_of(
-        other.cpu for other in kernel.machine.cpus if (other.socket, other.die) == (cpu.socket, cpu.die)
-    )
+    return kernel.cpu_online & kernel.machine.dies.get((cpu.socket, cpu.die), 0)
 
 
 def core_cpus(kernel: Kernel, cpu: Cpu) -> Mask:
     """CPUs on line in the core of `cpu`: its threads (topology_sibling_cpumask)."""
-    place = (cpu.socket, cpu.die, cpu.core)
-    return kernel.cpu_online & mask_of(
-        other.cpu for other in kernel.machine.cpus if (other.socket, other.die, other.core) == place
-    )
+    return kernel.cpu_online & kernel.machine.cores.get((cpu.socket, cpu.die, cpu.core), 0)
 
 
 class CpuDevice:
@@ -119,21 +114,12 @@ class CacheDevice:
     def __init__(self, kernel: Kernel, cache: Cache) -> None:
         self.kernel = kernel
         self.cache = cache
-        self.id = _cache_id(kernel, cache)
+        self.id = kernel.machine.cache_ids[cache.level, cache.type, min(cache.shared_cpus)]
 
     @property
     def shared(self) -> Mask:
         """CPUs on line behind it."""
         return self.kernel.cpu_online & mask_of(self.cache.shared_cpus)
-
-
-def _cache_id(kernel: Kernel, cache: Cache) -> int:
-    """Its place among the machine's caches of its level and type, by their first CPU."""
-    firsts = {
-        min(other.shared_cpus)
-        for cpu in kernel.machine.cpus for other in cpu.caches if (other.level, other.type) == (cache.level, cache.type)
-    }
-    return sorted(firsts).index(min(cache.shared_cpus))
 
 
 CACHE: tuple[Attr[CacheDevice], ...] = (
@@ -201,8 +187,7 @@ class WhileOnline:
 
 
 def _one_cpu(kernel: Kernel, number: int) -> Dir:
-    cpu = next(cpu for cpu in kernel.machine.cpus if cpu.cpu == number)
-    device = CpuDevice(kernel, cpu)
+    device = CpuDevice(kernel, kernel.machine.by_cpu[number])
     comes_and_goes = WhileOnline(device)
     home = Dir(SYSFS, 0o755, find=comes_and_goes.find, more=comes_and_goes.names)
     nid = kernel.cpu_to_node[number]

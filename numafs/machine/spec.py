@@ -9,9 +9,10 @@ the machine (`page_size` bytes) everywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from .patterns import expand
 
@@ -19,6 +20,8 @@ __all__ = [
     "BootUse", "Cache", "Cpu", "Device", "Disk", "DiskFile", "Latency", "Machine", "Node", "Performance", "Swap",
     "Zone",
 ]
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,42 @@ class Machine:
         if self.zone_reclaim_interval:
             names.add("zone_reclaim_interval")
         return frozenset(names)
+
+    @cached_property
+    def by_cpu(self) -> Mapping[int, Cpu]:
+        """Its CPUs by number."""
+        return {cpu.cpu: cpu for cpu in self.cpus}
+
+    @cached_property
+    def packages(self) -> Mapping[int, int]:
+        """Mask of the CPUs of each socket."""
+        return _masks((cpu.socket, cpu.cpu) for cpu in self.cpus)
+
+    @cached_property
+    def dies(self) -> Mapping[tuple[int, int], int]:
+        """Mask of the CPUs of each (socket, die)."""
+        return _masks(((cpu.socket, cpu.die), cpu.cpu) for cpu in self.cpus)
+
+    @cached_property
+    def cores(self) -> Mapping[tuple[int, int, int], int]:
+        """Mask of the CPUs, which are its threads, of each (socket, die, core)."""
+        return _masks(((cpu.socket, cpu.die, cpu.core), cpu.cpu) for cpu in self.cpus)
+
+    @cached_property
+    def cache_ids(self) -> Mapping[tuple[int, str, int], int]:
+        """Number of the cache of each (level, type, first CPU behind it) among those of its level and type."""
+        found = sorted(
+            {(cache.level, cache.type, min(cache.shared_cpus)) for cpu in self.cpus for cache in cpu.caches}
+        )
+        first: dict[tuple[int, str], int] = {}
+        return {key: i - first.setdefault(key[:2], i) for i, key in enumerate(found)}
+
+
+def _masks(pairs: Iterable[tuple[K, int]]) -> dict[K, int]:
+    masks: dict[K, int] = {}
+    for key, cpu in pairs:
+        masks[key] = masks.get(key, 0) | 1 << cpu
+    return masks
 
 
 FEATURES: Mapping[str, frozenset[str]] = {"6.1": frozenset()}
