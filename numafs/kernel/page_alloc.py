@@ -12,6 +12,7 @@ Simplified: no pages are reserved for atomic requests of higher orders (HighAtom
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt
 from typing import TYPE_CHECKING
 
@@ -425,20 +426,23 @@ def build_all_zonelists(kernel: Kernel, *, boot: bool = False) -> None:
 
 
 def _fallback_order(kernel: Kernel, local: int, memory: list[int], load: list[int], boot: bool) -> list[int]:
-    order = [local]
-    left = [nid for nid in memory if nid != local]
-    while left:
-        keys = {nid: _node_key(kernel, local, nid, load, boot) for nid in left}
-        best = min(left, key=keys.__getitem__)
-        if node_distance(kernel, local, best) != node_distance(kernel, local, order[-1]):
-            load[best] += 1
-        order.append(best)
-        left.remove(best)
+    """`local`, then the other nodes of `memory`, best first; the first node of each distance gets more load.
+
+    The kernel looks for the next best node again and again. The load that it adds on the way is that of nodes it
+    has taken already, so one sort gives the same order.
+    """
+    distance = kernel.nodes[local].distance
+    order = [local, *sorted(
+        (nid for nid in memory if nid != local), key=lambda nid: (_node_key(kernel, local, nid, load, boot), nid)
+    )]
+    for before, nid in pairwise(order):
+        if distance[nid] != distance[before]:
+            load[nid] += 1
     return order
 
 
 def _node_key(kernel: Kernel, local: int, nid: int, load: list[int], boot: bool) -> int:
-    value = node_distance(kernel, local, nid) + (nid < local)
+    value = kernel.nodes[local].distance[nid] + (nid < local)
     if not boot and kernel.nodes[nid].cpus_present:
         value += 1
     return value * kernel.machine.max_numnodes + load[nid]
