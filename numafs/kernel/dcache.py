@@ -87,17 +87,23 @@ class DentryCache(Shrinker):
 
     def dget(self, task: Task | None, entry: Dentry) -> Inode:
         """Remember a name and its inode, whose parents are remembered; a second use marks it referenced."""
-        if entry.slab is None:
-            entry.slab = slab.kmem_cache_alloc(self.kernel, task, DENTRY)
-            if entry.parent is not None:
-                entry.parent.remembered += 1
-            self.dentries.setdefault(entry.slab.nid, {})[entry] = None
-        else:
+        inode = entry.inode
+        if inode is None:
+            inode = entry.inode = self._iget(task, entry)
+        # An inode that is not nameless stays, whatever the allocation below makes the shrinker do.
+        self.nameless.pop(inode, None)
+        if entry.slab is not None:
             entry.referenced = True
-        if entry.inode is None:
-            entry.inode = self._iget(task, entry)
-        self.nameless.pop(entry.inode, None)
-        return entry.inode
+            return inode
+        try:
+            entry.slab = slab.kmem_cache_alloc(self.kernel, task, DENTRY)
+        except BaseException:
+            self.nameless[inode] = None
+            raise
+        if entry.parent is not None:
+            entry.parent.remembered += 1
+        self.dentries.setdefault(entry.slab.nid, {})[entry] = None
+        return inode
 
     def _iget(self, task: Task | None, entry: Dentry) -> Inode:
         """Read an inode from the disk (ext4_iget)."""

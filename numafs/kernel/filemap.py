@@ -6,6 +6,8 @@ Simplified: reads and writes are whole pages; a write of a part of a page that i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from . import mempolicy, mlock, page_alloc, page_writeback, readahead, rmap, swap, workingset
@@ -112,17 +114,32 @@ def generic_file_read(
     ra = ra or readahead.FileRaState()
     size = kernel.machine.page_size
     first, last = offset // size, -(-(offset + length) // size)
-    request = min(READ_BYTES, length)
-    for start in range(first, last, READ_STRETCH):
-        stop = min(last, start + READ_STRETCH)
-        for a, b, cached in _by_presence(inode.space, start, stop):
-            if cached and not ra.async_due(inode, a, b):
-                _mark_accessed(kernel, inode.space, a, b)
-            else:
-                readahead.page_cache_ra(kernel, task, inode, ra, a, b, max(request // size, 1))
-                _mark_accessed(kernel, inode.space, a, b)
+    request = max(min(READ_BYTES, length) // size, 1)
+    with held(kernel, inode):
+        for start in range(first, last, READ_STRETCH):
+            _read_stretch(kernel, task, inode, ra, start, min(last, start + READ_STRETCH), request)
     ra.prev_page = last - 1
     return length
+
+
+@contextmanager
+def held(kernel: Kernel, inode: Inode) -> Iterator[None]:
+    """Nobody may forget the file meanwhile: it is open."""
+    kernel.fs.iget(inode)
+    try:
+        yield
+    finally:
+        inode.users -= 1
+        kernel.fs.iput(inode)
+
+
+def _read_stretch(
+    kernel: Kernel, task: Task, inode: Inode, ra: readahead.FileRaState, start: int, stop: int, request: int
+) -> None:
+    for a, b, cached in _by_presence(inode.space, start, stop):
+        if not cached or ra.async_due(inode, a, b):
+            readahead.page_cache_ra(kernel, task, inode, ra, a, b, request)
+        _mark_accessed(kernel, inode.space, a, b)
 
 
 def _by_presence(space: Space, start: int, stop: int) -> list[tuple[int, int, bool]]:
@@ -230,12 +247,13 @@ def generic_perform_write(kernel: Kernel, task: Task, inode: Inode, offset: int,
         return 0
     size = kernel.machine.page_size
     first, last = offset // size, -(-(offset + length) // size)
-    while first < last:
-        stop = min(last, first + page_writeback.write_stretch(kernel))
-        inode.size_bytes = max(inode.size_bytes, min(offset + length, stop * size))
-        _write_stretch(kernel, task, inode, first, stop)
-        page_writeback.balance_dirty_pages(kernel, stop - first)
-        first = stop
+    with held(kernel, inode):
+        while first < last:
+            stop = min(last, first + page_writeback.write_stretch(kernel))
+            inode.size_bytes = max(inode.size_bytes, min(offset + length, stop * size))
+            _write_stretch(kernel, task, inode, first, stop)
+            page_writeback.balance_dirty_pages(kernel, stop - first)
+            first = stop
     return length
 
 

@@ -203,7 +203,10 @@ class Filesystem:
         inode.users += 1
 
     def iput(self, inode: Inode) -> None:
-        """A mapping or an open file is gone: a file without a name goes with the last (fs/inode.c:iput_final())."""
+        """A mapping or an open file is gone: a file without a name goes with the last (fs/inode.c:iput_final()).
+
+        The caller has taken its share off `users`.
+        """
         if inode.users or inode.nlink:
             return
         filemap.truncate(self.kernel, inode, 0)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from . import filemap, mempolicy, page_alloc, swap_state
 from .gfp import GFP_HIGHUSER_MOVABLE
 from .mmzone import Lru
-from .page import Kind, Run, enter
+from .page import Kind, Run, Space, enter, remove
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:
     from .filemap import Inode
     from .kernel import Kernel
     from .mm import Task, Vma
+    from .mmzone import Zone
 
 __all__ = ["shmem_fault", "shmem_get_pages", "shmem_zero_setup"]
 
@@ -32,17 +33,46 @@ def shmem_zero_setup(kernel: Kernel, pages: int) -> Inode:
 
 def shmem_get_pages(kernel: Kernel, task: Task, inode: Inode, start: int, stop: int) -> None:
     """Make the pages [start, stop) of the file present: allocate them, or bring them back from swap."""
-    space = inode.space
-    swap_state.shmem_swapin(kernel, task, inode, start, stop)
-    for a, b in space.missing(start, stop):
+    for a, b in inode.space.missing(start, stop):
         for pages, where in mempolicy.file_placements(kernel, task, inode, a, b):
             while pages:
                 zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, len(pages))
-                width = pages.step
-                lane = space.lane(width, pages.start % width)
-                first = pages.start // width
-                enter(Run(lane, first, first + n, zone), Lru.INACTIVE_ANON)
+                _enter(kernel, inode.space, pages[:n], zone)
                 pages = pages[n:]
+
+
+def _enter(kernel: Kernel, space: Space, pages: range, zone: Zone) -> None:
+    """New pages, and pages that come back from swap: these are dirty, and their slots free (shmem_swapin_folio)."""
+    entries = space.pieces(pages)
+    for entry in entries:
+        if entry.swap is not None:
+            swap_state.free_swap_cache(kernel, swap_state.read_swap_cache(kernel, entry, zone))
+        else:
+            remove(entry)
+            enter(Run(entry.lane, entry.a, entry.b, zone), Lru.INACTIVE_ANON)
+    swap_state.count_swapin(kernel, sum(entry.n for entry in entries if entry.swap is not None))
+    for fresh in absent_pages(pages, [entry.indexes() for entry in entries]):
+        width = fresh.step
+        first = fresh.start // width
+        enter(Run(space.lane(width, fresh.start % width), first, first + len(fresh), zone), Lru.INACTIVE_ANON)
+
+
+def absent_pages(pages: range, taken: list[range]) -> list[range]:
+    """What of `pages` none of the ranges in it covers."""
+    if not taken:
+        return [pages]
+    left = bytearray(b"\1" * len(pages))
+    for part in taken:
+        first, step = pages.index(part.start), max(part.step // pages.step, 1)
+        left[first : first + len(part) * step : step] = bytes(len(part))
+    out = []
+    a = left.find(1)
+    while a >= 0:
+        b = left.find(0, a)
+        b = len(left) if b < 0 else b
+        out.append(pages[a:b])
+        a = left.find(1, b)
+    return out
 
 
 def shmem_fault(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, write: bool) -> None:

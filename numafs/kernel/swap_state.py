@@ -16,13 +16,12 @@ from .page import PG, Run, Space, change, count_pages, enter, remove
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:
-    from .filemap import Inode
     from .kernel import Kernel
     from .mm import Task, Vma
     from .mmzone import Zone
     from .page_alloc import Placement
 
-__all__ = ["CLUSTER", "free_swap_cache", "shmem_swapin", "swapin"]
+__all__ = ["CLUSTER", "count_swapin", "free_swap_cache", "read_swap_cache", "swapin"]
 
 CLUSTER = 8
 """Pages that one swap-in reads: 1 << vm.page_cluster."""
@@ -36,17 +35,6 @@ def swapin(kernel: Kernel, task: Task, vma: Vma, space: Space, start: int, stop:
     for a, b in space.missing(start, stop):
         _read_in(kernel, task, space, mempolicy.placements(kernel, task, vma, a, b), b - a)
         _map_swap_cache(kernel, space, a, b, write)
-
-
-def shmem_swapin(kernel: Kernel, task: Task, inode: Inode, start: int, stop: int) -> None:
-    """Bring swapped pages of shared memory back; the page is dirty, its slot is free (shmem_swapin_folio)."""
-    space = inode.space
-    for entry in [run.indexes() for run in space.cut(start, stop) if not run.resident and run.swap is not None]:
-        for a, b in space.missing(entry.start, entry[-1] + 1) if entry.step == 1 else ((p, p + 1) for p in entry):
-            _read_in(kernel, task, space, mempolicy.file_placements(kernel, task, inode, a, b), b - a)
-    for run in space.cut(start, stop):
-        if run.resident and run.swap is not None and not run.flags & PG.WRITEBACK:
-            free_swap_cache(kernel, run)
 
 
 def _map_swap_cache(kernel: Kernel, space: Space, start: int, stop: int, write: bool) -> None:
@@ -68,22 +56,30 @@ def _read_in(
         while pages:
             zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, len(pages))
             for entry in space.pieces(pages[:n]):
-                _to_cache(kernel, entry, zone)
+                read_swap_cache(kernel, entry, zone)
             pages = pages[n:]
-    major = -(-total // CLUSTER)
+    count_swapin(kernel, total)
+
+
+def count_swapin(kernel: Kernel, n: int) -> None:
+    """Faults and read-ahead of `n` neighbours that were read from swap, and the time it took."""
+    if not n:
+        return
+    major = -(-n // CLUSTER)
     kernel.events.inc(VmEvent.PGMAJFAULT, major)
-    kernel.events.inc(VmEvent.SWAP_RA, total - major)
-    kernel.events.inc(VmEvent.SWAP_RA_HIT, total - major)
-    kernel.events.inc(VmEvent.PSWPIN, total)
-    page_writeback.read_io(kernel, total)
+    kernel.events.inc(VmEvent.SWAP_RA, n - major)
+    kernel.events.inc(VmEvent.SWAP_RA_HIT, n - major)
+    kernel.events.inc(VmEvent.PSWPIN, n)
+    page_writeback.read_io(kernel, n)
 
 
-def _to_cache(kernel: Kernel, entry: Run, zone: Zone) -> None:
+def read_swap_cache(kernel: Kernel, entry: Run, zone: Zone) -> Run:
+    """The pages of a swap entry are read to `zone`: they are in the swap cache, and not yet mapped."""
     active = workingset.workingset_refault(kernel, entry, entry.n, zone)
     remove(entry)
     run = Run(entry.lane, entry.a, entry.b, zone, entry.flags & PG.WORKINGSET if active else 0)
     run.swap = entry.swap
-    enter(run, Lru.ACTIVE_ANON if active else Lru.INACTIVE_ANON)
+    return enter(run, Lru.ACTIVE_ANON if active else Lru.INACTIVE_ANON)
 
 
 def free_swap_cache(kernel: Kernel, run: Run) -> None:

@@ -115,10 +115,12 @@ steps = st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 3), sp
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps)
-def test_random_use_of_memory_and_files_keeps_the_books(history: list[tuple[str, int, tuple[int, int]]]) -> None:
+@given(st.sampled_from((3, 16)), steps)
+def test_random_use_of_memory_and_files_keeps_the_books(
+    size_mib: int, history: list[tuple[str, int, tuple[int, int]]]
+) -> None:
     swaps = (Swap("/dev/vdb", 4000),)
-    kernel = boot(machine(32, 32, 32, 32, disks=(Disk("d", FILES),), swaps=swaps, thp="madvise"))
+    kernel = boot(machine(*[size_mib] * 4, disks=(Disk("d", FILES),), swaps=swaps, thp="always"))
     first = kernel.tasks.spawn(kernel, "t", cpu=2)
     mmap.mmap(kernel, first, BASE, SIZE)
     for name, which, (a, b) in history:
