@@ -34,3 +34,5 @@ class BdiWriteback:
     ios: dict[WritebackIo, None] = field(default_factory=dict)
     busy_until: int = 0
     """When the disk has done all writes that were given to it."""
+    start_all: bool = False
+    """WB_start_all: it was asked to write whatever is dirty."""

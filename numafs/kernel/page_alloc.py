@@ -169,7 +169,7 @@ def get_page_from_freelist(context: AllocContext, mark: Wmark, want: int, slack:
                 room = _room(zone, order, need)
         if room:
             n = min(room, want)
-            rmqueue(kernel, zone, n, order)
+            rmqueue(kernel, zone, n, order, need)
             _zone_statistics(context, zone, n)
             return zone, n
     return None
@@ -198,19 +198,22 @@ def _room(zone: Zone, order: int, need: int) -> int:
         return max(0, (above + (1 << order) - 1) >> order)
     if above <= 0:
         return 0
-    batch = zone.pcp_batch
-    return int(zone.used[PCP]) + (above - 1) // batch * batch + 1
+    return int(zone.used[PCP]) + above
 
 
-def rmqueue(kernel: Kernel, zone: Zone, n: int, order: int) -> None:
-    """Take `n` blocks of 2**order pages; those of order 0 by way of the per-CPU list."""
+def rmqueue(kernel: Kernel, zone: Zone, n: int, order: int, need: int) -> None:
+    """Take `n` blocks of 2**order pages; those of order 0 by way of the per-CPU list.
+
+    Simplified: the last refill of the list stops at the watermark, `need`, and not a part of a batch below it: on
+    average the lag of the kernel's free-page counter makes up for that.
+    """
     pages = n << order
     kernel.events.pgalloc[zone.index] += pages
     taken = pages
     if not order:
         have = zone.used[PCP]
         batch = zone.pcp_batch
-        taken = min(-((have - n) // batch) * batch, zone.stat[NR_FREE_PAGES]) if n > have else 0
+        taken = min(-((have - n) // batch) * batch, zone.stat[NR_FREE_PAGES] - need) if n > have else 0
         zone.used[PCP] = have + taken - n
         zone.pcp_free_factor >>= 1
     zone.stat[NR_FREE_PAGES] -= taken

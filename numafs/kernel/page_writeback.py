@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WRITE_STRETCH", "balance_dirty_pages", "dirty_batch", "dirty_pages", "global_dirty_limits", "node_dirty_ok",
-    "read_io", "sync", "wait_on_writeback", "wakeup_flusher_threads", "write_inode_now", "write_stretch",
+    "read_io", "sync", "wait_on_writeback", "wakeup_flusher_threads",
+    "wb_start_background_writeback", "write_inode_now", "write_stretch",
 ]
 
 WRITE_STRETCH = 256
@@ -132,6 +133,12 @@ def _arm(kernel: Kernel) -> None:
 
 
 def wakeup_flusher_threads(kernel: Kernel) -> None:
+    """Let the flusher write everything that is dirty, because reclaim met nothing else (fs/fs-writeback.c, v6.1)."""
+    kernel.writeback.start_all = True
+    wb_start_background_writeback(kernel)
+
+
+def wb_start_background_writeback(kernel: Kernel) -> None:
     """Let the flusher look at once, if it does not already write."""
     wb = kernel.writeback
     if wb.ios:
@@ -149,8 +156,9 @@ def _wb_workfn(kernel: Kernel) -> None:
     wb = kernel.writeback
     wb.timer = None
     expired = kernel.clock.now - kernel.vm.dirty_expire_centisecs * CENTISEC
-    for inode in [i for i in kernel.dirty_inodes if i.dirtied_when <= expired]:
+    for inode in [i for i in kernel.dirty_inodes if wb.start_all or i.dirtied_when <= expired]:
         _start_writeback(kernel, inode, inode.space.nrpages)
+    wb.start_all = False
     if not wb.ios and over_bground_thresh(kernel):
         for inode in list(kernel.dirty_inodes):
             if _start_writeback(kernel, inode, writeback_chunk_size(kernel)):
@@ -241,7 +249,7 @@ def balance_dirty_pages(kernel: Kernel, written: int) -> None:
         background, limit = global_dirty_limits(kernel)
         dirty = _sum(kernel, NodeStat.NR_DIRTY)
         if dirty > background:
-            wakeup_flusher_threads(kernel)
+            wb_start_background_writeback(kernel)
         dirty += _sum(kernel, NodeStat.NR_WRITEBACK)
         if dirty <= (background + limit) // 2:
             return

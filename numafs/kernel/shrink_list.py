@@ -4,8 +4,8 @@
 mm/vmscan.c:shrink_inactive_list(), shrink_folio_list(), shrink_active_list() (v6.1). How much is
 scanned, and by whom, is in `vmscan`.
 
-A scan takes pieces of runs from the old end, 32 pages or what is left of the target. All pages of a
-piece are alike, so that one decision holds for all of them.
+A scan takes pieces of runs from the old end. All pages of a run are alike, so that one decision holds
+for all of them.
 
 Simplified: writing a page to swap ends at once (its time is charged to who reclaims), so swapped pages are
 freed in the scan that wrote them and not rotated to the tail first.
@@ -14,6 +14,7 @@ Simplified: a huge page that is swapped out is split first, always.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from . import page_alloc, swap
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from .mm import Task
     from .mmzone import LruList, Pgdat
 
-__all__ = ["SWAP_CLUSTER_MAX", "ScanControl", "shrink_active_list", "shrink_inactive_list", "shrink_pieces"]
+__all__ = [
+    "DEF_PRIORITY", "SWAP_CLUSTER_MAX", "ScanControl", "reclaim_folio_list", "shrink_active_list",
+    "shrink_inactive_list",
+]
 
 SWAP_CLUSTER_MAX = 32
 DEF_PRIORITY = 12
@@ -78,16 +82,16 @@ class ScanControl:
 # ---------------------------------------------------------------- taking pieces
 
 
-def _take(lru: LruList, most: int, reclaim_idx: int) -> Run | None:
-    """The oldest pages of a list, at most `most`, as a run of their own, still on the list; None if there are none.
-
-    Runs of zones that the reclaimer has no use for are passed over (isolate_lru_folios).
-    """
+def _oldest(lru: LruList, reclaim_idx: int) -> Run | None:
+    """The run at the old end of a list, passing over those of zones that the reclaimer has no use for."""
     run = lru.head.prev
     while run is not lru.head and run.zone.index > reclaim_idx:
         run = run.prev
-    if run is lru.head:
-        return None
+    return None if run is lru.head else run
+
+
+def _piece(run: Run, most: int) -> Run:
+    """The oldest pages of a run, at most `most`, as a run of their own, still on the list."""
     if run.flags & PG.THP:
         most = max(most // HPAGE_PMD_NR, 1) * HPAGE_PMD_NR  # a huge page is taken whole
     if run.b - run.a > most:
@@ -98,29 +102,51 @@ def _take(lru: LruList, most: int, reclaim_idx: int) -> Run | None:
 # ---------------------------------------------------------------- inactive lists
 
 
-def shrink_inactive_list(kernel: Kernel, pgdat: Pgdat, lru: int, nr_to_scan: int, sc: ScanControl) -> int:
-    """Scan `nr_to_scan` pages of an inactive list; returns how many were freed.
+class Fate(IntEnum):
+    """What is to become of pages at the old end of an inactive list (the labels of shrink_folio_list())."""
 
-    `nr_to_scan` may be many clusters if nobody else's list is scanned in between.
-    mm/vmscan.c:shrink_inactive_list() (v6.1).
+    EVICT = 0
+    """Plain page cache, clean and used by nobody: free it."""
+    RECLAIM = 1
+    """Unmap, write if need be, free."""
+    KEEP = 2
+    """Once more around the inactive list, remembered as referenced."""
+    ROTATE = 3
+    """Once more around the inactive list, because the reclaimer may not do what it would take."""
+    ACTIVATE = 4
+    UNDER_WRITEBACK = 5
+    DIRTY_FILE = 6
+    CULL = 7
+    """Locked in memory: to the unevictable list."""
+
+
+def shrink_inactive_list(
+    kernel: Kernel, pgdat: Pgdat, lru: int, nr_to_scan: int, sc: ScanControl, goal: int | None = None
+) -> int:
+    """Scan `nr_to_scan` pages of an inactive list, or up to the cluster that reaches `goal`; returns how many it freed.
+
+    mm/vmscan.c:shrink_inactive_list() (v6.1); with a `goal`, as many calls of it as shrink_lruvec() would make.
     """
     lists = pgdat.lru[lru]
     left = min(nr_to_scan, lists.size)
     reclaimed = scanned = 0
-    file = lru == INACTIVE_FILE
-    while left > 0:
-        n = _evict_clean(kernel, lists, left, sc) if file else 0
-        if n:
+    while left > 0 and (goal is None or reclaimed < goal):
+        run = _oldest(lists, sc.reclaim_idx)
+        if run is None:
+            break
+        fate = _fate(run, sc)
+        most = left
+        if fate <= Fate.RECLAIM and goal is not None:
+            most = min(left, -(-(goal - reclaimed) // SWAP_CLUSTER_MAX) * SWAP_CLUSTER_MAX)
+        if fate == Fate.EVICT:
+            n = _evict(kernel, run, most)
             reclaimed += n
         else:
-            run = _take(lists, min(left, SWAP_CLUSTER_MAX), sc.reclaim_idx)
-            if run is None:
-                break
-            n = run.b - run.a
-            reclaimed += shrink_piece(kernel, pgdat, run, sc)
+            n, freed = _shrink_piece(kernel, pgdat, _piece(run, most), fate, sc)
+            reclaimed += freed
         scanned += n
         left -= n
-    _count_scan(kernel, sc, file, scanned, reclaimed)
+    _count_scan(kernel, sc, lru == INACTIVE_FILE, scanned, reclaimed)
     return reclaimed
 
 
@@ -136,77 +162,76 @@ def _count_scan(kernel: Kernel, sc: ScanControl, file: bool, scanned: int, recla
         sc.file_taken += scanned
 
 
-def _evict_clean(kernel: Kernel, lru: LruList, most: int, sc: ScanControl) -> int:
-    """If the oldest run is plain page cache, clean and used by nobody, free up to `most` pages of it in one step."""
-    run = lru.head.prev
-    if (
-        run.flags & NEEDS_THOUGHT or run.mapcount or run.lane.space.kind != Kind.FILE or run is lru.head
-        or run.zone.index > sc.reclaim_idx
-    ):
-        return 0
+def _evict(kernel: Kernel, run: Run, most: int) -> int:
+    """Free up to `most` of the oldest pages of plain page cache in one step."""
     zone, n = run.zone, min(most, run.b - run.a)
     workingset_eviction(kernel, run, n)
     page_alloc.free_pages(kernel, zone, n)
     return n
 
 
-def shrink_pieces(kernel: Kernel, pgdat: Pgdat, runs: list[Run], sc: ScanControl) -> int:
-    """Reclaim what can be of these runs, all of one node and on inactive lists (mm/vmscan.c:reclaim_folio_list())."""
-    return sum(shrink_piece(kernel, pgdat, run, sc) for run in runs)
+def reclaim_folio_list(kernel: Kernel, runs: list[Run], sc: ScanControl) -> int:
+    """Reclaim what can be of these runs, wherever they are; returns how many pages were freed (v6.1)."""
+    freed = 0
+    for run in runs:
+        if run.lru == UNEVICTABLE or not run.resident:
+            continue
+        if run.lru & 1:
+            run = move_to_list(run, run.lru - 1)
+        freed += _shrink_piece(kernel, run.zone.pgdat, run, _fate(run, sc), sc)[1]
+    return freed
 
 
-def shrink_piece(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> int:
-    """Decide on pages that are all alike: free them, or move them to a list; returns how many were freed.
+def _fate(run: Run, sc: ScanControl) -> Fate:
+    """Decide on the pages of a run, which are all alike, without touching them.
 
-    mm/vmscan.c:shrink_folio_list() (v6.1).
+    mm/vmscan.c:shrink_folio_list(), folio_check_references() (v6.1).
     """
-    n = run.b - run.a
+    flags, kind = run.flags, run.lane.space.kind
+    if not flags & NEEDS_THOUGHT and not run.mapcount and kind == Kind.FILE:
+        return Fate.EVICT
+    if flags & PG.MLOCKED:
+        return Fate.CULL
+    if run.mapcount and not sc.may_unmap:
+        return Fate.ROTATE
+    if flags & PG.WRITEBACK:
+        return Fate.UNDER_WRITEBACK
     file = run.lru == INACTIVE_FILE
-    if run.flags & PG.MLOCKED:
+    if flags & PG.YOUNG and run.mapcount:
+        return Fate.ACTIVATE if flags & PG.REFERENCED or (file and flags & PG.EXEC) else Fate.KEEP
+    if kind == Kind.FILE:
+        return Fate.DIRTY_FILE if flags & PG.DIRTY else Fate.RECLAIM
+    if flags & PG.SWAPBACKED_CLEAN and kind == Kind.ANON:
+        return Fate.ACTIVATE if flags & PG.DIRTY else Fate.RECLAIM  # dirty: written since MADV_FREE
+    if (run.swap is None or flags & PG.DIRTY) and not sc.may_writepage:
+        return Fate.ROTATE
+    return Fate.RECLAIM
+
+
+def _shrink_piece(kernel: Kernel, pgdat: Pgdat, run: Run, fate: Fate, sc: ScanControl) -> tuple[int, int]:
+    """Do to pages what was decided; returns how many they were, and how many were freed."""
+    n = run.b - run.a
+    if run.lru == INACTIVE_FILE and run.flags & (PG.DIRTY | PG.WRITEBACK):
+        sc.dirty += n
+        sc.unqueued_dirty += 0 if run.flags & PG.WRITEBACK else n
+    if fate <= Fate.RECLAIM:
+        return n, _reclaim(kernel, pgdat, run, sc)
+    if fate == Fate.CULL:
         kernel.events.inc(VmEvent.UNEVICTABLE_PGS_CULLED, n)
         move_to_list(run, UNEVICTABLE)
-        return 0
-    if run.mapcount and not sc.may_unmap:
+    elif fate == Fate.ROTATE:
         move_to_list(run, run.lru)
-        return 0
-    if file and run.flags & (PG.DIRTY | PG.WRITEBACK):
-        _count_dirty(run, n, sc)
-    if run.flags & PG.WRITEBACK:
+    elif fate == Fate.KEEP:
+        change(run, set=PG.REFERENCED, clear=PG.YOUNG)
+        move_to_list(run, run.lru)
+    elif fate == Fate.ACTIVATE:
+        change(run, clear=PG.YOUNG, set=PG.REFERENCED if run.flags & PG.YOUNG else 0)
+        _activate(kernel, run)
+    elif fate == Fate.UNDER_WRITEBACK:
         _postpone_writeback(kernel, pgdat, run, sc)
-        return 0
-    referenced = bool(run.flags & PG.REFERENCED)
-    keep = _check_references(kernel, run)
-    if keep:
-        _activate(kernel, run) if keep == ACTIVATE else move_to_list(run, run.lru)
-        return 0
-    return _reclaim(kernel, pgdat, run, sc, clean_only=referenced and file)
-
-
-KEEP = 1
-ACTIVATE = 2
-
-
-def _count_dirty(run: Run, n: int, sc: ScanControl) -> None:
-    """mm/vmscan.c:folio_check_dirty_writeback() (v6.1)."""
-    sc.dirty += n
-    if not run.flags & PG.WRITEBACK:
-        sc.unqueued_dirty += n
-
-
-def _check_references(kernel: Kernel, run: Run) -> int:
-    """0 to reclaim, else KEEP or ACTIVATE; forgets the references. mm/vmscan.c:folio_check_references() (v6.1)."""
-    from . import rmap
-
-    flags = run.flags
-    if not flags & (PG.REFERENCED | PG.YOUNG) and not run.mapcount:
-        return 0
-    ptes = rmap.folio_referenced(run) if run.mapcount else 0
-    change(run, clear=PG.REFERENCED)
-    if not ptes:
-        return 0
-    change(run, set=PG.REFERENCED)
-    file = run.lru == INACTIVE_FILE
-    return ACTIVATE if flags & PG.REFERENCED or ptes > 1 or (file and flags & PG.EXEC) else KEEP
+    else:
+        _postpone_dirty(kernel, pgdat, run)
+    return n, 0
 
 
 def _activate(kernel: Kernel, run: Run) -> None:
@@ -220,6 +245,10 @@ def _activate(kernel: Kernel, run: Run) -> None:
         swap.swap_free(kernel, area, run.n)
     kernel.events.inc(VmEvent.PGACTIVATE, run.n)
     workingset_age_nonresident(run.zone.pgdat, run.n)
+    if run.flags & PG.SWAPBACKED_CLEAN:
+        change(run, clear=PG.SWAPBACKED_CLEAN)
+        move_to_list(run, ACTIVE_ANON)
+        return
     move_to_list(run, run.lru | 1)
 
 
@@ -233,30 +262,15 @@ def _postpone_writeback(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl)
     _activate(kernel, run)
 
 
-def _reclaim(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl, *, clean_only: bool) -> int:
-    """Unmap, write if that is allowed, and free."""
+def _reclaim(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> int:
+    """Write what has no copy, unmap, and free; returns how many pages."""
     kind = run.lane.space.kind
     lazyfree = kind == Kind.ANON and run.flags & PG.SWAPBACKED_CLEAN
-    if lazyfree and run.flags & PG.DIRTY:  # written since MADV_FREE
-        change(run, clear=PG.SWAPBACKED_CLEAN)
-        kernel.events.inc(VmEvent.PGACTIVATE, run.n)
-        move_to_list(run, ACTIVE_ANON)
-        return 0
-    if kind == Kind.FILE:
-        if run.flags & PG.DIRTY:
-            _postpone_dirty(kernel, pgdat, run)
-            return 0
-    elif not lazyfree and (run.swap is None or run.flags & PG.DIRTY):
-        if not sc.may_writepage:
-            move_to_list(run, run.lru)
-            return 0
+    if kind != Kind.FILE and not lazyfree and (run.swap is None or run.flags & PG.DIRTY):
         written = _write_to_swap(kernel, pgdat, run, sc)
         if written is None:
             return 0
         run = written
-    if clean_only and run.flags & PG.DIRTY:
-        move_to_list(run, run.lru)
-        return 0
     _unmap(kernel, run)
     zone, n = run.zone, run.b - run.a
     if lazyfree:
@@ -326,9 +340,10 @@ def shrink_active_list(kernel: Kernel, pgdat: Pgdat, lru: int, nr_to_scan: int, 
     left = min(nr_to_scan, lists.size)
     events = kernel.events
     while left > 0:
-        run = _take(lists, left, sc.reclaim_idx)
+        run = _oldest(lists, sc.reclaim_idx)
         if run is None:
             return
+        run = _piece(run, left)
         n = run.b - run.a
         left -= n
         events.inc(VmEvent.PGREFILL, n)

@@ -22,9 +22,9 @@ from .shrink_list import (
     DEF_PRIORITY,
     SWAP_CLUSTER_MAX,
     ScanControl,
+    reclaim_folio_list,
     shrink_active_list,
     shrink_inactive_list,
-    shrink_piece,
 )
 from .vmstat import NodeStat, VmEvent
 
@@ -427,27 +427,31 @@ def shrink_lruvec(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> None:
     proportional = not sc.kswapd and sc.priority == DEF_PRIORITY
     reclaimed = 0
     while nr[INACTIVE_ANON] or nr[INACTIVE_FILE] or nr[ACTIVE_FILE]:
-        alone = not (nr[INACTIVE_ANON] or nr[ACTIVE_ANON]) and (not nr[ACTIVE_FILE] or not sc.may_deactivate[1])
+        goal = None if proportional else max(sc.nr_to_reclaim - reclaimed, 1)
+        only = _only_list(nr, sc)
+        if only is not None:  # nothing comes between the clusters of this list: all of it in one step
+            reclaimed += _shrink_list(kernel, pgdat, only, nr[only], sc, goal)
+            break
         for lru in range(4):
-            if not nr[lru]:
-                continue
-            scan = min(nr[lru], SWAP_CLUSTER_MAX)
-            if alone:  # nothing comes between the clusters of this list: scan up to the goal in one step
-                scan = nr[lru] if proportional else min(nr[lru], _clusters(sc.nr_to_reclaim - reclaimed))
-            nr[lru] -= scan
-            reclaimed += _shrink_list(kernel, pgdat, lru, scan, sc)
-        if reclaimed < sc.nr_to_reclaim or proportional:
-            continue
-        if not _trim_targets(nr, targets):
+            if nr[lru]:
+                scan = min(nr[lru], SWAP_CLUSTER_MAX)
+                nr[lru] -= scan
+                reclaimed += _shrink_list(kernel, pgdat, lru, scan, sc)
+        if reclaimed >= sc.nr_to_reclaim and not proportional and not _trim_targets(nr, targets):
             break
     sc.nr_reclaimed += reclaimed
     if kernel.swap_areas and inactive_is_low(pgdat, INACTIVE_ANON):
         shrink_active_list(kernel, pgdat, ACTIVE_ANON, SWAP_CLUSTER_MAX, sc)
 
 
-def _clusters(pages: int) -> int:
-    """`pages`, at least one, in whole clusters."""
-    return max(1, -(-pages // SWAP_CLUSTER_MAX)) * SWAP_CLUSTER_MAX
+def _only_list(nr: list[int], sc: ScanControl) -> int | None:
+    """The list that alone is still to be scanned, if there is only one; active ones may have to be left alone."""
+    for active in (ACTIVE_ANON, ACTIVE_FILE):
+        if nr[active] and not sc.may_deactivate[active >> 1]:
+            sc.skipped_deactivate = True
+            nr[active] = 0
+    wanted = [lru for lru in range(4) if nr[lru]]
+    return wanted[0] if len(wanted) == 1 else None
 
 
 def _trim_targets(nr: list[int], targets: list[int]) -> bool:
@@ -468,20 +472,19 @@ def _trim_targets(nr: list[int], targets: list[int]) -> bool:
     return True
 
 
-def _shrink_list(kernel: Kernel, pgdat: Pgdat, lru: int, nr_to_scan: int, sc: ScanControl) -> int:
+def _shrink_list(
+    kernel: Kernel, pgdat: Pgdat, lru: int, nr_to_scan: int, sc: ScanControl, goal: int | None = None
+) -> int:
     """One list, inactive or active; returns the pages freed."""
-    if not lru & 1:
-        reclaimed = shrink_inactive_list(kernel, pgdat, lru, nr_to_scan, sc)
-        if sc.unqueued_dirty and sc.unqueued_dirty == sc.file_taken:
-            from .page_writeback import wakeup_flusher_threads
-
-            wakeup_flusher_threads(kernel)
-        return reclaimed
-    if sc.may_deactivate[lru >> 1]:
+    if lru & 1:
         shrink_active_list(kernel, pgdat, lru, nr_to_scan, sc)
-    else:
-        sc.skipped_deactivate = True
-    return 0
+        return 0
+    reclaimed = shrink_inactive_list(kernel, pgdat, lru, nr_to_scan, sc, goal)
+    if sc.unqueued_dirty and sc.unqueued_dirty == sc.file_taken:
+        from .page_writeback import wakeup_flusher_threads
+
+        wakeup_flusher_threads(kernel)
+    return reclaimed
 
 
 def _age_active_anon(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> None:
@@ -501,9 +504,6 @@ def _snapshot_refaults(pgdat: Pgdat) -> None:
 def reclaim_runs(kernel: Kernel, runs: list[Run]) -> int:
     """Reclaim these pages now: MADV_PAGEOUT (mm/vmscan.c:reclaim_pages(), v6.1); returns how many were freed."""
     sc = ScanControl(0, len(kernel.machine.zone_types))
-    freed = 0
-    for run in runs:
-        if run.lru in (Lru.INACTIVE_ANON, Lru.ACTIVE_ANON, Lru.INACTIVE_FILE, Lru.ACTIVE_FILE):
-            freed += shrink_piece(kernel, run.zone.pgdat, run, sc)
+    freed = reclaim_folio_list(kernel, runs, sc)
     kernel.clock.advance(_cost_ns(kernel, sc))
     return freed
