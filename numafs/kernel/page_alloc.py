@@ -45,6 +45,9 @@ NODE_RECLAIM_DISTANCE = 30
 SLOW_BATCH = 32
 """Pages that the slow path hands out at a time, so that kswapd can run beside the allocator."""
 
+DRAIN_NS = 50_000
+"""What it takes to have every CPU empty its lists."""
+
 NR_FREE_PAGES = int(ZoneStat.NR_FREE_PAGES)
 PCP = PageUse.PCP
 
@@ -123,7 +126,17 @@ def alloc_pages(
         return _alloc_pages_preferred_many(kernel, task, gfp, where, want, order)
     context = AllocContext(kernel, task, gfp, where, order)
     context.nodemask = _fast_nodemask(context)
-    return get_page_from_freelist(context, Wmark.LOW, want) or _slowpath(context, want)
+    page = get_page_from_freelist(context, Wmark.LOW, want)
+    if page is None:
+        return _slowpath(context, want)
+    if page[0].reclaim_active:
+        _spend(context, page[1])
+    return page
+
+
+def _spend(context: AllocContext, n: int) -> None:
+    """The time that `n` pages take goes by now and not at the end of a batch: reclaim runs beside the allocator."""
+    context.kernel.clock.advance(n * context.kernel.machine.latency.fault_ns << context.order)
 
 
 def _alloc_pages_preferred_many(
@@ -168,7 +181,7 @@ def get_page_from_freelist(context: AllocContext, mark: Wmark, want: int, slack:
                 want = 1  # the next page looks here again
                 room = _room(zone, order, need)
         if room:
-            n = min(room, want)
+            n = min(room, want, SLOW_BATCH if zone.reclaim_active else want)
             rmqueue(kernel, zone, n, order, need)
             _zone_statistics(context, zone, n)
             return zone, n
@@ -302,7 +315,7 @@ def _slowpath(context: AllocContext, want: int) -> tuple[Zone, int]:
         _wake_all_kswapds(context)
         page = _from_reserve(context, want)
         if page:
-            context.kernel.clock.advance(page[1] * context.kernel.machine.latency.fault_ns << order)
+            _spend(context, page[1])
             return page
         if not gfp & Gfp.DIRECT_RECLAIM or (task is not None and task.reclaiming):
             raise _failure(context)
@@ -353,6 +366,7 @@ def _direct_reclaim(context: AllocContext, want: int) -> tuple[tuple[Zone, int] 
         return None, 0
     page = _from_reserve(context, want)
     if page is None:
+        context.kernel.clock.advance(DRAIN_NS)
         drain_all_pages(zones)
         page = _from_reserve(context, want)
     return page, progress
