@@ -67,6 +67,8 @@ def check_vma(vma: Vma) -> list[str]:
         if not end <= segment.start < segment.stop <= vma.stop:
             found.append(f"{name}: page table entries [{segment.start:#x}, {segment.stop:#x}) overlap or stick out")
         end = segment.stop
+        if segment.delta != vma.delta_of(segment.space):
+            found.append(f"{name}: page table entries [{segment.start:#x}, {segment.stop:#x}) are of another offset")
         if vma not in segment.space.mappers:
             found.append(f"{name} is no mapper of the {describe(segment.space)} that it maps")
         covered = sum(b - a for run, a, b in segment.space.find(segment.start - segment.delta,

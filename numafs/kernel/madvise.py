@@ -42,6 +42,10 @@ def madvise(kernel: Kernel, task: Task, start: int, stop: int, advice: str) -> N
 def _dontneed(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
     if vma.locked:
         raise EINVAL("locked memory is needed")
+    if vma.hugetlb:
+        if start % vma.hugetlb:
+            raise EINVAL(f"page {start:#x} does not begin a huge page")
+        stop -= stop % vma.hugetlb
     memory.zap_page_range(kernel, vma, start, stop)
 
 
@@ -67,13 +71,21 @@ def _free(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
             swap.mark_page_lazyfree(kernel, run)
 
 
+def _check_lru(vma: Vma) -> None:
+    """can_madv_lru_vma(): is it on lists that reclaim looks at?"""
+    if vma.locked or vma.hugetlb or vma.special:
+        raise EINVAL("locked memory and huge pages are never reclaimed")
+
+
 def _cold(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
+    _check_lru(vma)
     for run in _private_runs(kernel, vma, start, stop):
         change(run, clear=PG.YOUNG | PG.REFERENCED)
         swap.deactivate_page(kernel, run)
 
 
 def _pageout(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
+    _check_lru(vma)
     runs = _private_runs(kernel, vma, start, stop)
     for run in runs:
         huge_memory.split_folio(kernel, run)

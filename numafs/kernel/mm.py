@@ -80,11 +80,16 @@ class Vma:
         """Length in pages."""
         return self.stop - self.start
 
+    def delta_of(self, space: Space) -> int:
+        """What is to be added to a page's index in `space` for its address here."""
+        if self.file is not None and self.file.space is space:
+            return self.start - self.pgoff
+        return 0
+
     def present(self, start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
         """Segments that overlap [start, stop), with the overlap."""
-        for segment in self.segments[self._first(start) :]:
-            if segment.start >= stop:
-                return
+        last = bisect_left(self.segments, stop, key=lambda s: s.start)
+        for segment in self.segments[self._first(start) : last]:
             if segment.stop > start:
                 yield segment, max(segment.start, start), min(segment.stop, stop)
 

@@ -31,12 +31,9 @@ class VmFlags:
 def mappings(space: Space, start: int, stop: int) -> Iterator[tuple[Vma, int, int]]:
     """Mappings of the pages [start, stop) of `space`: VMA, and the stretch of its addresses."""
     for vma in tuple(space.mappers):
-        for segment in tuple(vma.segments):
-            if segment.space is not space:
-                continue
-            a = max(segment.start, start + segment.delta)
-            b = min(segment.stop, stop + segment.delta)
-            if a < b:
+        delta = vma.delta_of(space)
+        for segment, a, b in vma.present(start + delta, stop + delta):
+            if segment.space is space:
                 yield vma, a, b
 
 
@@ -67,13 +64,11 @@ def ptes_covering(space: Space, start: int, stop: int) -> int:
 
 def cut_at_mappers(space: Space, start: int, stop: int) -> None:
     """Split the runs of [start, stop) where a mapping of them begins or ends."""
-    for vma in space.mappers:
-        for segment in vma.segments:
-            if segment.space is not space:
-                continue
-            for edge in (segment.start - segment.delta, segment.stop - segment.delta):
-                if start < edge < stop:
-                    space.cut(edge, edge + 1)
+    for vma, a, b in mappings(space, start, stop):
+        delta = vma.delta_of(space)
+        for edge in (a - delta, b - delta):
+            if start < edge < stop:
+                space.cut(edge, edge + 1)
 
 
 def try_to_unmap(kernel: Kernel, run: Run) -> None:

@@ -42,11 +42,11 @@ LONG = "NUMAFS_LONG_PROPERTIES" in os.environ
 TINY = """
 nodes = 4
 cpus = 1
-memory = "128M"
+memory = "48M"
 distances = [[10, 14, 20, 14], [14, 10, 14, 20], [20, 14, 10, 14], [14, 20, 14, 10]]
 [[swap]]
 path = "/dev/vdb"
-size = "48M"
+size = "40M"
 [[disk]]
 name = "vda"
 [disk.files]
@@ -340,8 +340,9 @@ class Machine(RuleBasedStateMachine):
         with self.may_fail():
             (cpu.cpu_up if up else cpu.cpu_down)(self.kernel, number)
 
-    @rule(number=st.integers(0, 3), online=st.booleans())
+    @rule(number=PICK, online=st.booleans())
     def memory_hotplug(self, number, online):
+        number = sorted(self.kernel.memory_blocks)[number % len(self.kernel.memory_blocks)]
         with self.may_fail():
             (memory_hotplug.online_block if online else memory_hotplug.offline_block)(self.kernel, number)
 
@@ -371,6 +372,6 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=int(os.environ.get("N","150")) if LONG else 25, stateful_step_count=60 if LONG else 30, deadline=None,
+    max_examples=400 if LONG else 25, stateful_step_count=60 if LONG else 30, deadline=None,
     derandomize=not LONG, suppress_health_check=list(HealthCheck), database=None,
 )
