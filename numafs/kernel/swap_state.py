@@ -29,8 +29,6 @@ CLUSTER = 8
 
 def swapin(kernel: Kernel, task: Task, vma: Vma, space: Space, start: int, stop: int, write: bool) -> None:
     """Bring the pages [start, stop) of an anonymous mapping back and map them again."""
-    if len(space.mappers) > 1:
-        rmap.cut_at_mappers(space, start, stop)
     _map_swap_cache(kernel, space, start, stop, write)
     for a, b in space.missing(start, stop):
         _read_in(kernel, task, space, mempolicy.placements(kernel, task, vma, a, b), b - a)
@@ -39,6 +37,8 @@ def swapin(kernel: Kernel, task: Task, vma: Vma, space: Space, start: int, stop:
 
 def _map_swap_cache(kernel: Kernel, space: Space, start: int, stop: int, write: bool) -> None:
     """Pages that are in memory, but have no page table entry: give them theirs back."""
+    if len(space.mappers) > 1:
+        rmap.cut_at_mappers(space, start, stop)
     for run in huge_memory.cut(space, start, stop):
         if run.resident and not run.mapcount:
             pages = run.indexes()
