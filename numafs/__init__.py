@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: MIT
 """numafs: a NUMA machine with a live model of Linux memory management, to drive from Python or to mount.
 
-    kernel = numafs.load("ring4")                 a booted kernel, without any mount
-    task = kernel.tasks.spawn(kernel, "sh", cpu=0)
-    numafs.run_verb(kernel, task, "alloc 300M")   what numafs/tasks/PID/ctl understands
+>>> import numafs
+>>> kernel = numafs.load("ring4")                   # a booted kernel, without any mount
+>>> task = numafs.Task(kernel, node=0)              # a modelled task on node 0
+>>> task.alloc("300M", touch=True)                  # maps region 0
+0
+>>> task.where()
+{0: 76800}
+>>> task.migrate("0", "2-3")
+0
+>>> task.where()
+{2: 76800}
+>>> numafs.check(kernel)                            # raises Inconsistent, were the model wrong
 
     with numafs.mounted("ring4") as root:         the machine as files
         print((root / "sys/devices/system/node/node0/meminfo").read_text())
@@ -27,8 +36,11 @@ if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
     from numafs.machine.errors import MachineError
     from numafs.machine.spec import Machine
+    from numafs.task import Task
 
-__all__ = ["Inconsistent", "Kernel", "Machine", "MachineError", "MountFailed", "check", "load", "mounted", "run_verb"]
+__all__ = [
+    "Inconsistent", "Kernel", "Machine", "MachineError", "MountFailed", "Task", "check", "load", "mounted", "run_verb",
+]
 
 HOMES = {
     "Inconsistent": "numafs.kernel.check",
@@ -36,6 +48,7 @@ HOMES = {
     "Machine": "numafs.machine.spec",
     "MachineError": "numafs.machine.errors",
     "MountFailed": "numafs.doors.errors",
+    "Task": "numafs.task",
     "check": "numafs.kernel.check",
     "mounted": "numafs.doors.mounting",
     "run_verb": "numafs.fs.verbs",
