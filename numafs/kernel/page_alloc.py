@@ -145,7 +145,7 @@ def _alloc_pages_preferred_many(
     """mm/mempolicy.c:alloc_pages_preferred_many() (v6.1)."""
     try:
         first = Placement(where.nid, where.nodemask)
-        return alloc_pages(kernel, task, gfp & ~(Gfp.DIRECT_RECLAIM | Gfp.NOFAIL), first, want, order)
+        return alloc_pages(kernel, task, gfp.without(Gfp.DIRECT_RECLAIM | Gfp.NOFAIL), first, want, order)
     except OSError:
         return alloc_pages(kernel, task, gfp, Placement(where.nid), want, order)
 
