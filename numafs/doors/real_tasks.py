@@ -153,7 +153,8 @@ def _status(pid: int) -> dict[str, str] | None:
 def _flags(pid: int) -> int:
     """task_struct.flags of a task, the seventh field behind its name in /proc/PID/stat."""
     try:
-        return int((PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[6])
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[6])
     except (OSError, ValueError, IndexError):
         return 0
 

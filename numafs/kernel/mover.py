@@ -9,6 +9,7 @@ lie on one source node moves lane by lane, not in strict address order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -139,17 +140,20 @@ def _migrate_huge(kernel: Kernel, caller: Task | None, piece: Piece, where: Plac
 
 def _move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
     """The pages of `piece` live in `zone` now; what they had is freed. Returns how many there were."""
-    moved = cost = 0
+    cost = 0
+    freed: Counter[Zone] = Counter()
     for run in page.cut(piece.lane, piece.a, piece.b):
         if not piece.holds(run):
             continue
         old, n = run.zone, run.n
         page.to_zone(run, zone)
-        page_alloc.free_pages(kernel, old, n >> order, order)
-        moved += n
+        freed[old] += n
         cost += count_copy(kernel, old, zone, n)
+    # Only now: a huge page may be several runs, of which some are locked.
+    for old, n in freed.items():
+        page_alloc.free_pages(kernel, old, n >> order, order)
     kernel.clock.advance(cost)
-    return moved
+    return freed.total()
 
 
 def count_copy(kernel: Kernel, old: Zone, new: Zone, n: int) -> int:
