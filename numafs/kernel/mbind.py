@@ -67,7 +67,7 @@ def mbind(
     _check_holes(mm, start, stop, holes_are_fine=policy is None)
     pieces = _queue_pages_range(mm, start, stop, nodes, flags)
     _mbind_range(kernel, mm, start, stop, policy)
-    failed = sum(_new_pages(kernel, task, piece, delta) for piece, delta in pieces)
+    failed = sum(_new_pages(kernel, task, part, delta) for piece, delta in pieces for part in _parts(piece))
     if failed and flags & MPOL_MF_STRICT:
         raise EIO(f"{failed} pages could not be moved")
 
@@ -154,6 +154,19 @@ def set_mempolicy_home_node(kernel: Kernel, task: Task, start: int, stop: int, h
 
 
 # ---------------------------------------------------------------- the pages
+
+
+def _parts(piece: Piece) -> Iterator[Piece]:
+    """The piece run by run, as the runs now are: cutting mappings may have split huge pages."""
+    a = piece.a
+    while a < piece.b:
+        run = page.find_run(piece.lane, a)
+        if run is None:
+            a = page.lane_gaps(piece.lane, a, piece.b)[0][1]
+            continue
+        stop = min(run.b, piece.b)
+        yield piece.part(a, stop)
+        a = stop
 
 
 def _new_pages(kernel: Kernel, task: Task, piece: Piece, delta: int) -> int:

@@ -296,7 +296,9 @@ def free_run(kernel: Kernel, run: Run) -> None:
     if not run.resident:
         remove(run)
     else:
-        order = huge_memory.HPAGE_PMD_ORDER if run.flags & PG.THP else 0
+        # A huge page may be several runs, if a part of it is locked: then its parts go one by one.
+        whole = run.flags & PG.THP and not n % huge_memory.HPAGE_PMD_NR
+        order = huge_memory.HPAGE_PMD_ORDER if whole else 0
         mlock.clear_page_mlock(kernel, run)
         leave(run)
         page_alloc.free_pages(kernel, zone, n >> order, order)

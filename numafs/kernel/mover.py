@@ -112,9 +112,7 @@ def _migrate_base(kernel: Kernel, caller: Task | None, piece: Piece, where: Plac
     except OSError:
         kernel.events.inc(VmEvent.PGMIGRATE_FAIL)
         raise
-    moved = _move_to(kernel, piece.part(piece.a, piece.a + n), zone, order=0)
-    if moved < n:
-        page_alloc.free_pages(kernel, zone, n - moved)
+    _free(kernel, zone, n - _move_to(kernel, piece.part(piece.a, piece.a + n), zone, order=0), order=0)
     return piece.a + n
 
 
@@ -131,10 +129,9 @@ def _migrate_huge(kernel: Kernel, caller: Task | None, piece: Piece, where: Plac
         kernel.events.inc(VmEvent.THP_MIGRATION_SPLIT)
         return piece.a
     stop = start + n * huge_memory.HPAGE_PMD_NR
-    moved = _move_to(kernel, piece.part(start, stop), zone, order=huge_memory.HPAGE_PMD_ORDER)
+    moved = _move_to(kernel, piece.part(start, stop), zone, huge_memory.HPAGE_PMD_ORDER)
     kernel.events.inc(VmEvent.THP_MIGRATION_SUCCESS, moved // huge_memory.HPAGE_PMD_NR)
-    if moved < stop - start:
-        page_alloc.free_pages(kernel, zone, n - moved // huge_memory.HPAGE_PMD_NR, huge_memory.HPAGE_PMD_ORDER)
+    _free(kernel, zone, stop - start - moved, huge_memory.HPAGE_PMD_ORDER)
     return stop
 
 
@@ -151,9 +148,17 @@ def _move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
         cost += count_copy(kernel, old, zone, n)
     # Only now: a huge page may be several runs, of which some are locked.
     for old, n in freed.items():
-        page_alloc.free_pages(kernel, old, n >> order, order)
+        _free(kernel, old, n, order)
     kernel.clock.advance(cost)
     return freed.total()
+
+
+def _free(kernel: Kernel, zone: Zone, n: int, order: int) -> None:
+    """Give `n` pages back, as blocks of 2**order if they are whole ones."""
+    if n & ((1 << order) - 1):
+        order = 0
+    if n:
+        page_alloc.free_pages(kernel, zone, n >> order, order)
 
 
 def count_copy(kernel: Kernel, old: Zone, new: Zone, n: int) -> int:
