@@ -80,6 +80,13 @@ GFP_MIGRATE = GFP_HIGHUSER_MOVABLE | Gfp.THISNODE
 
 def gfp_zone(kernel: Kernel, gfp: Gfp) -> int:
     """Index of the highest zone type that the request may use (include/linux/gfp.h:gfp_zone())."""
+    index = kernel.gfp_zones.get(gfp)
+    if index is None:
+        index = kernel.gfp_zones[gfp] = _gfp_zone(kernel, gfp)
+    return index
+
+
+def _gfp_zone(kernel: Kernel, gfp: Gfp) -> int:
     types = kernel.machine.zone_types
     if gfp & Gfp.DMA and "DMA" in types:
         return types.index("DMA")

@@ -72,6 +72,8 @@ class Kernel:
         self.features = machine.features
         self.clock = Clock()
         self.totalreserve_pages = 0
+        self.gfp_zones: dict[int, int] = {}
+        """What gfp_zone() found, by the flags."""
         self.swap_areas = []
         self.random = random.Random(machine.seed)
         self.events = VmEvents(machine.zone_types)

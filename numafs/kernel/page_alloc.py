@@ -48,6 +48,13 @@ SLOW_BATCH = 32
 DRAIN_NS = 50_000
 """What it takes to have every CPU empty its lists."""
 
+# Plain integers for the fast path: operations on IntFlag take a microsecond.
+THISNODE = int(Gfp.THISNODE)
+HARDWALL = int(Gfp.HARDWALL)
+WRITE = int(Gfp.WRITE)
+DIRECT_RECLAIM = int(Gfp.DIRECT_RECLAIM)
+KSWAPD_RECLAIM = int(Gfp.KSWAPD_RECLAIM)
+HIGH = int(Gfp.HIGH)
 NR_FREE_PAGES = int(ZoneStat.NR_FREE_PAGES)
 PCP = PageUse.PCP
 
@@ -69,24 +76,25 @@ class AllocContext:
     """One request on its way (struct alloc_context)."""
 
     __slots__ = (
-        "gfp", "hardwall", "highest", "kernel", "local", "nodemask", "order", "preferred", "spread_dirty", "task",
-        "where", "zonelist",
+        "flags", "gfp", "hardwall", "highest", "kernel", "local", "nodemask", "order", "preferred", "spread_dirty",
+        "task", "where", "zonelist",
     )
 
     def __init__(self, kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement, order: int) -> None:
         self.kernel = kernel
         self.task = task
         self.gfp = gfp
+        self.flags = flags = int(gfp)
         self.where = where
         self.order = order
         self.highest = gfp_zone(kernel, gfp)
         pgdat = kernel.nodes[where.nid]
-        self.zonelist = pgdat.populated_zones[::-1] if gfp & Gfp.THISNODE else pgdat.fallback
+        self.zonelist = pgdat.populated_zones[::-1] if flags & THISNODE else pgdat.fallback
         self.local = where.nid if task is None else kernel.cpu_to_node[task.cpu]
         self.nodemask = where.nodemask
         self.hardwall = True
         """In the fast path nothing leaves mems_allowed (prepare_alloc_pages)."""
-        self.spread_dirty = bool(gfp & Gfp.WRITE)
+        self.spread_dirty = bool(flags & WRITE)
         self.preferred: Zone | None = None
         """First zone that the walk may use: the reference of the NUMA counters."""
 
@@ -102,7 +110,7 @@ class AllocContext:
         task = self.task
         if task is None or task.mems_allowed >> zone.pgdat.nid & 1:
             return True
-        if self.hardwall or self.gfp & Gfp.HARDWALL:
+        if self.hardwall or self.flags & HARDWALL:
             return False
         from .cpuset import node_allowed
 
@@ -163,9 +171,11 @@ def get_page_from_freelist(context: AllocContext, mark: Wmark, want: int, slack:
     `slack` divides what must stay free below MIN, for those who may use the reserve.
     mm/page_alloc.c:get_page_from_freelist() (v6.1).
     """
-    kernel, order, highest = context.kernel, context.order, context.highest
+    kernel, order, highest, nodemask = context.kernel, context.order, context.highest, context.nodemask
     context.preferred = None
-    for zone in context.zones():
+    for zone in context.zonelist:
+        if zone.index > highest or (nodemask is not None and not nodemask >> zone.pgdat.nid & 1):
+            continue
         if context.preferred is None:
             context.preferred = zone
         if not context.allows(zone) or (context.spread_dirty and not _node_dirty_ok(kernel, zone.pgdat)):
@@ -340,13 +350,13 @@ def _failure(context: AllocContext) -> OSError:
 def _from_reserve(context: AllocContext, want: int) -> tuple[Zone, int] | None:
     """A walk down to MIN, or as far below as the request may go (gfp_to_alloc_flags, __zone_watermark_ok)."""
     slack = 0
-    if context.gfp & Gfp.HIGH:
-        slack = 4 if context.gfp & Gfp.DIRECT_RECLAIM else 5
+    if context.flags & HIGH:
+        slack = 4 if context.flags & DIRECT_RECLAIM else 5
     return get_page_from_freelist(context, Wmark.MIN, want, slack)
 
 
 def _wake_all_kswapds(context: AllocContext) -> None:
-    if not context.gfp & Gfp.KSWAPD_RECLAIM:
+    if not context.flags & KSWAPD_RECLAIM:
         return
     last = None
     for zone in context.zones():
