@@ -189,6 +189,8 @@ class _PagesMover:
         self.move_all = move_all
         self.status: list[int | None] = []
         self.batch: list[Piece] = []
+        self.last_of: dict[Lane, int] = {}
+        """Where in the batch the last piece of each lane is."""
         self.queued: set[tuple[Lane, int]] = set()
         """Pages in the batch: isolated, they are not to be had a second time."""
         self.batch_start = 0
@@ -240,18 +242,19 @@ class _PagesMover:
         return None
 
     def _queue(self, run: Run, first: int, size: int) -> None:
-        """Put the page (of `size` base pages) behind what is queued, or join it to that."""
-        last = self.batch[-1] if self.batch else None
-        if last and last.lane is run.lane and last.b == first:
-            self.batch[-1] = last.part(last.a, first + size)
-        else:
-            huge = size if run.space.kind == Kind.HUGETLB else 0
-            self.batch.append(Piece(run.lane, first, first + size, 1 << self.node, huge))
+        """Put the page (of `size` base pages) behind what is queued, or join it to what it continues in its lane."""
+        at = self.last_of.get(run.lane)
+        if at is not None and self.batch[at].b == first:
+            self.batch[at] = self.batch[at].part(self.batch[at].a, first + size)
+            return
+        self.last_of[run.lane] = len(self.batch)
+        huge = size if run.space.kind == Kind.HUGETLB else 0
+        self.batch.append(Piece(run.lane, first, first + size, 1 << self.node, huge))
 
     def _flush(self, i: int, total: int) -> int:
         """Move what is queued, and enter its status (move_pages_and_store_status)."""
         batch, self.batch = self.batch, []
-        self.queued = set()
+        self.queued, self.last_of = set(), {}
         if not batch:
             return 0
         where = page_alloc.Placement(self.node)
