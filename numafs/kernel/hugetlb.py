@@ -156,7 +156,7 @@ def _alloc_gigantic(kernel: Kernel, pgdat: Pgdat, size: int) -> Zone:
     """alloc_contig_pages(): needs a zone with so many free pages above its high watermark."""
     for zone in reversed(pgdat.populated_zones):
         if zone.free - size > zone.watermark[2]:
-            page_alloc.rmqueue(kernel, zone, size, 0)
+            page_alloc.rmqueue(kernel, zone, size, 0, zone.watermark[2])
             return zone
     raise OSError
 
