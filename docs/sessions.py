@@ -64,7 +64,7 @@ class Shell:
         )
 
     def run(self, line: str) -> str:
-        """Run a command; returns what it prints, errors too."""
+        """Run a command; returns what it prints, errors too, as an interactive shell words them."""
         assert self._shell.stdin and self._shell.stdout
         self._shell.stdin.write(f"{line.rstrip()}\necho {END}\n")
         self._shell.stdin.flush()
@@ -72,7 +72,7 @@ class Shell:
         for text in self._shell.stdout:
             output += text
             if output.endswith(f"{END}\n"):
-                return output.removesuffix(f"{END}\n")
+                return re.sub(r"^bash: line \d+: ", "bash: ", output.removesuffix(f"{END}\n"), flags=re.MULTILINE)
         raise EOFError(f"the shell ended in {line!r}: {output}")
 
     def __enter__(self) -> Shell:

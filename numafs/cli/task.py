@@ -25,7 +25,7 @@ EPILOG = """
 Several verbs are separated by ';' (quote it from the shell). The mount is DIR, else $NUMAFS_ROOT, else the one
 that the working directory lies in, else the only one there is.
 
-  pid=$(numafs task create --node 0 alloc 300M)
+  pid=$(numafs task create --node 0 alloc 300M --touch)
   numafs task $pid migrate 0 1
   numafs task run read f100
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import logging.handlers
 import os
@@ -16,12 +17,14 @@ __all__ = ["background", "end", "log_to_stderr", "log_to_syslog"]
 log = logging.getLogger("numafs.door")
 
 READY = b"ready\n"
+PR_SET_PDEATHSIG = 1
 
 
-def background(serve: Callable[[Callable[[], None]], None]) -> tuple[int, str]:
+def background(serve: Callable[[Callable[[], None]], None], *, outlive: bool = True) -> tuple[int, str]:
     """Run `serve(ready)` in a daemon of its own session; returns its pid when it called `ready`.
 
-    If it ends without, the second value says why, and it is empty otherwise.
+    If it ends without, the second value says why, and it is empty otherwise. Unless it is to `outlive` this
+    thread, it is terminated when that ends, however that ends.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -29,6 +32,8 @@ def background(serve: Callable[[Callable[[], None]], None]) -> tuple[int, str]:
     pid = os.fork()
     if pid == 0:
         os.close(reader)
+        if not outlive:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         _child(serve, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:

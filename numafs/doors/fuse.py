@@ -105,6 +105,7 @@ class FuseDoor:
         self._ready = ready
         self._config: Any = None
         self._serving = False
+        self._owner = os.geteuid()
         self._library = self._fuse._libfuse
         self._library.fuse_get_context.restype = ctypes.POINTER(_Context)
         self._stat_size = ctypes.sizeof(self._fuse.c_stat)
@@ -202,8 +203,12 @@ class FuseDoor:
             return "?"
 
     def _caller(self) -> Caller:
+        """Who asks; whoever mounted the machine is its root."""
         context = self._library.fuse_get_context().contents
-        return Caller(context.pid, context.uid, context.gid, context.umask)
+        uid, gid = context.uid, context.gid
+        if uid == self._owner:
+            uid = gid = 0
+        return Caller(context.pid, uid, gid, context.umask)
 
     # -- callbacks: the C signatures of struct fuse_operations, of libfuse 2 and 3 --------------
 

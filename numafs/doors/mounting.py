@@ -122,7 +122,7 @@ def mounted(
     where = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="numafs-"))
     prepare(str(where))
     pid, problem = background(
-        lambda ready: serve(found, str(where), options or MountOptions(), file=file, ready=ready)
+        lambda ready: serve(found, str(where), options or MountOptions(), file=file, ready=ready), outlive=False
     )
     if problem:
         raise MountFailed(problem)

@@ -96,7 +96,8 @@ def toy(fuse: None) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="numafs-toy-"))
     options = ["fsname=toy", "subtype=numafs", *(["allow_other"] if os.geteuid() == 0 else [])]
     pid, problem = background(
-        lambda ready: FuseDoor(Service(toy_tree()), ready=ready).serve(str(directory), options)
+        lambda ready: FuseDoor(Service(toy_tree()), ready=ready).serve(str(directory), options),
+        outlive=False,
     )
     assert not problem
     yield directory
