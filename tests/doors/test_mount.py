@@ -49,7 +49,7 @@ def foreground(directory: Path) -> Iterator[Callable[..., subprocess.Popen[str]]
             env={**os.environ, **(env or {})},
         )
         started.append(daemon)
-        assert until(lambda: (directory / "sys").exists())
+        assert until((directory / "sys").exists)
         return daemon
 
     yield start
