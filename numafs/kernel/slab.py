@@ -323,11 +323,13 @@ def kmem_cache_free(kernel: Kernel, slab: Slab, n: int = 1) -> None:
     if any(current is slab for current in cache.cpu_slab.values()):
         return
     partial = cache.partial_of(slab.nid)
+    if slab.inuse or n > 1:
+        partial.setdefault(slab)  # freed one by one, the first object puts a full slab on the list
     if slab.inuse == 0 and len(partial) >= cache.min_partial:
         partial.pop(slab, None)
         discard_slab(kernel, slab)
-    elif slab not in partial:
-        partial[slab] = None
+    else:
+        partial.setdefault(slab)
 
 
 def deactivate_slab(kernel: Kernel, slab: Slab) -> None:

@@ -21,6 +21,7 @@ from numafs.kernel import (
     hugetlb,
     kernel_alloc,
     madvise,
+    mbind,
     memory,
     memory_hotplug,
     mempolicy,
@@ -221,6 +222,14 @@ class Machine(RuleBasedStateMachine):
             mempolicy.set_mempolicy(self.kernel, self.task(who), mode | flags, nodes, 65)
 
     @alive
+    @rule(who=PICK, which=PICK, part=FRACTIONS, mode=st.integers(0, 5), nodes=MASKS, flags=st.integers(0, 7))
+    def mbind(self, who, which, part, mode, nodes, flags):
+        task = self.task(who)
+        stretch = self.stretch(self.vma(task, which), part)
+        with self.may_fail(task):
+            mbind.mbind(self.kernel, task, *stretch, mode, nodes, 65, flags)
+
+    @alive
     @rule(who=PICK, other=PICK, old=MASKS, new=MASKS)
     def migrate_pages(self, who, other, old, new):
         caller = self.task(who)
@@ -372,6 +381,6 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=400 if LONG else 25, stateful_step_count=60 if LONG else 30, deadline=None,
+    max_examples=400 if LONG else 50, stateful_step_count=60 if LONG else 40, deadline=None,
     derandomize=not LONG, suppress_health_check=list(HealthCheck), database=None,
 )
