@@ -31,6 +31,7 @@ from numafs.kernel.errors import ERANGE
 
 from .errors import MountFailed
 from .service import Entry, Service, reason
+from .session import LOOKUP, Session
 
 __all__ = ["FuseDoor", "binding"]
 
@@ -109,6 +110,7 @@ class FuseDoor:
         self._library = self._fuse._libfuse
         self._library.fuse_get_context.restype = ctypes.POINTER(_Context)
         self._stat_size = ctypes.sizeof(self._fuse.c_stat)
+        self._session = Session(self._library, self.major)
 
     @property
     def major(self) -> int:
@@ -117,15 +119,11 @@ class FuseDoor:
 
     def serve(self, mountpoint: str, options: Sequence[str], *, debug: bool = False) -> None:
         """Mount, and answer until somebody unmounts or a signal comes; raises MountFailed."""
-        arguments = ["numafs", "-f", "-s", "-o", ",".join(self._options(options)), mountpoint]
-        arguments += ["-d"] if debug else []
+        arguments = ["numafs", "-o", ",".join(self._options(options)), *(["-d"] if debug else [])]
         operations = self._operations()
-        argv = (ctypes.c_char_p * len(arguments))(*(os.fsencode(argument) for argument in arguments))
         # libfuse catches the signals that nobody else does, and leaves its loop.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        status = self._library.fuse_main_real(
-            len(arguments), argv, ctypes.byref(operations), ctypes.sizeof(operations), None
-        )
+        status = self._session.run(arguments, mountpoint, operations)
         if self.bug is not None:
             raise self.bug
         if status and not self._serving:
@@ -223,7 +221,8 @@ class FuseDoor:
 
     def _getattr(self, path: bytes | None, buffer: Any, info: Any = None) -> None:
         if path is not None:
-            self._fill(buffer, self.service.getattr(os.fsdecode(path)))
+            look = self.service.lookup if self._session.opcode == LOOKUP else self.service.getattr
+            self._fill(buffer, look(os.fsdecode(path)))
         else:
             self._fgetattr(path, buffer, info)
 

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from numafs.fs.attr import Caller
-from numafs.fs.tree import CGROUP, PROC, SYSCTL, SYSFS, Dir, Handle, Link, Node, Root, Stat, may_access
+from numafs.fs.tree import CGROUP, PROC, SYSCTL, SYSFS, Dir, File, Handle, Link, Node, Root, Stat, may_access
 from numafs.kernel.errors import EACCES, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, refuse
 
 __all__ = ["Entry", "Open", "Service", "reason"]
@@ -31,6 +31,8 @@ log = logging.getLogger("numafs.door")
 
 LONG = 3600.0
 """Seconds for which a name may be remembered that is not made or removed through the mount."""
+ENDLESS = 1 << 40
+"""Longer than any text."""
 REMEMBERED = (SYSFS, SYSCTL, PROC)
 XATTR_NAMESPACES = ("user.", "trusted.", "security.")
 
@@ -148,6 +150,17 @@ class Service:
     def getattr(self, path: str) -> Entry:
         """lstat(2)."""
         return self.entry(path, self._lookup(path))
+
+    def lookup(self, path: str) -> Entry:
+        """A name is looked up, to be opened perhaps: then sendfile(2) reads as far as the size said here.
+
+        So a file whose text may have any length is as long as can be, and is looked up again each time.
+        """
+        node = self._lookup(path)
+        entry = self.entry(path, node)
+        if not isinstance(node, File) or node.attr.steady:
+            return entry
+        return Entry(entry.stat._replace(size=ENDLESS), entry.ino, entry.times_ns, 0.0, 0.0)
 
     def entry(self, path: str, node: Node) -> Entry:
         """What lstat(2) shows of a node that is at `path`."""

@@ -42,3 +42,5 @@ class Attr(Generic[T]):
     size: int = 0
     limit: int = 4096
     """The longest write that `store` sees."""
+    steady: bool = False
+    """Its text is always as long as it was, so long as its numbers fit their columns."""

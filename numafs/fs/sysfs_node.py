@@ -222,7 +222,7 @@ NODE: tuple[Attr[NodeDevice], ...] = (
     Attr("cpulist", 0o444, cpulist_show, size=28672),
     Attr("cpumap", 0o444, cpumap_show, size=4096),
     Attr("distance", 0o444, distance_show, size=4096),
-    Attr("meminfo", 0o444, meminfo_show, size=4096),
+    Attr("meminfo", 0o444, meminfo_show, size=4096, steady=True),
     Attr("numastat", 0o444, numastat_show, size=4096),
     Attr("vmstat", 0o444, vmstat_show, size=4096),
     UEVENT,
