@@ -107,6 +107,8 @@ class FuseDoor:
         self._config: Any = None
         self._serving = False
         self._owner = os.geteuid()
+        self._context: Any = None
+        self._last_caller = Caller()
         self._library = self._fuse._libfuse
         self._library.fuse_get_context.restype = ctypes.POINTER(_Context)
         self._stat_size = ctypes.sizeof(self._fuse.c_stat)
@@ -202,11 +204,16 @@ class FuseDoor:
 
     def _caller(self) -> Caller:
         """Who asks; whoever mounted the machine is its root."""
-        context = self._library.fuse_get_context().contents
-        uid, gid = context.uid, context.gid
+        context = self._context
+        if context is None:  # libfuse fills in the same one each time: there is one thread
+            context = self._context = self._library.fuse_get_context().contents
+        pid, uid, gid, umask = context.pid, context.uid, context.gid, context.umask
         if uid == self._owner:
             uid = gid = 0
-        return Caller(context.pid, uid, gid, context.umask)
+        last = self._last_caller
+        if last.pid != pid or last.uid != uid or last.gid != gid or last.umask != umask:
+            last = self._last_caller = Caller(pid, uid, gid, umask)
+        return last
 
     # -- callbacks: the C signatures of struct fuse_operations, of libfuse 2 and 3 --------------
 

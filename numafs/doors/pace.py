@@ -17,10 +17,13 @@ __all__ = ["Pace", "parse_rate"]
 
 
 class Pace:
-    """Moves a model's clock to where the wall clock says it should be."""
+    """Moves a model's clock to where the wall clock says it should be, in steps of at least `grain_ns`."""
 
-    def __init__(self, clock: Clock, rate: float = 1.0, wall_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, clock: Clock, rate: float = 1.0, wall_ns: Callable[[], int] = time.monotonic_ns, grain_ns: int = 100_000
+    ) -> None:
         self.clock = clock
+        self.grain_ns = grain_ns
         self.rate = rate
         self._wall_ns = wall_ns
         self._wall = wall_ns()
@@ -29,7 +32,7 @@ class Pace:
     def tick(self) -> None:
         """Let the time pass in the model that has passed outside."""
         due = self._model + int((self._wall_ns() - self._wall) * self.rate)
-        if due > self.clock.now:
+        if due - self.clock.now >= self.grain_ns:
             self.clock.advance(due - self.clock.now)
 
 

@@ -27,7 +27,7 @@ from numafs.kernel.kernel import Kernel
 def test_the_clock_follows_the_wall_and_waits_where_the_model_is_ahead() -> None:
     wall = iter([100, 160, 170, 400])
     clock = Clock()
-    pace = Pace(clock, 2.0, lambda: next(wall))
+    pace = Pace(clock, 2.0, lambda: next(wall), 1)
     pace.tick()
     assert clock.now == 120
     clock.advance(100)
