@@ -7,10 +7,17 @@ import errno
 import os
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy import toy_tree
+
+from numafs.doors import mounts
+from numafs.doors.daemon import background, end
+from numafs.doors.fuse import FuseDoor
+from numafs.doors.service import Service
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -156,3 +163,35 @@ def test_others_may_do_what_the_modes_let_them(toy: Path) -> None:
     assert done.stderr.count("Permission denied") == 3
     (toy / "groups/h").rmdir()
     (toy / "groups/i").rmdir()
+
+
+@root_only
+def test_a_user_mounts_for_themself_and_is_the_machines_root(fuse: None) -> None:
+    """In a child, which becomes that user: nobody else sees such a mount."""
+    directory = tempfile.mkdtemp(prefix="numafs-user-")
+    os.chown(directory, 1000, 1000)
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(1000)
+        os.setuid(1000)
+        os._exit(use_own_mount(Path(directory)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.rmdir(directory)
+
+
+def use_own_mount(directory: Path) -> int:
+    """Mount the toy tree as who we are, write to it as its root would; 0 if all went well."""
+    pid, problem = background(
+        lambda ready: FuseDoor(Service(toy_tree()), ready=ready).serve(str(directory), ["fsname=toy", "subtype=numafs"])
+    )
+    if problem:
+        return 1
+    try:
+        (directory / "groups/mine").mkdir()
+        (directory / "groups/mine/value").write_text("mine\n")
+        well = (directory / "groups/mine/who").read_text().split()[1] == "0"
+    finally:
+        mounts.unmount(str(directory))
+        end(pid)
+    return 0 if well else 2
