@@ -10,7 +10,8 @@ of size 0 would read empty, and what a file says changes. How long the kernel ma
 name differs from name to name; libfuse 3 fills the timeouts in from its configuration after
 getattr returns, so that getattr can set them. libfuse 2 remembers nothing here.
 
-Simplified: fstat(2) of what was removed while it was open is ESTALE, because libfuse asks by path.
+Simplified: fstat(2) of what was removed while it was open is ESTALE, because libfuse asks by path. sendfile(2) from
+a file of size 0 whose open file has been asked for its size (fstat, lseek to the end) finds it empty; read(2) does not.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ LOGGED = frozenset(
     ("write", "mkdir", "rmdir", "unlink", "rename", "chmod", "chown", "truncate", "create", "setxattr", "utimens")
 )
 """Operations whose refusal is worth a line of the log."""
+UNSEEN_SIZE = 1 << 20
+"""What the kernel is told of a file whose size of 0 says nothing, when it looks the name up; more than any such
+file holds. sendfile(2) and splice(2), busybox' cat with them, read through the page cache, which ends at the size
+that the kernel knows; a short read corrects it. stat(2) asks again right behind the look-up and is told 0."""
 QUIET = frozenset(("release", "releasedir", "readdir"))
 """Operations that no time need pass for: one that it passes for came just before."""
 
@@ -106,6 +111,8 @@ class FuseDoor:
         self._ready = ready
         self._config: Any = None
         self._serving = False
+        self._looked_up: tuple[bytes, int] | None = None
+        """Path and thread of the operation before this one, if it looked up a file whose size says nothing."""
         self._owner = os.geteuid()
         self._context: Any = None
         self._last_caller = Caller()
@@ -159,9 +166,12 @@ class FuseDoor:
         """A callback that answers with an errno whatever happens."""
         service = self.service
         hooks = name not in QUIET
+        looks = name == "getattr"
 
         def call(*arguments: Any) -> int:
             with service.lock:
+                if not looks:
+                    self._looked_up = None
                 try:
                     if hooks:
                         service.begin()

@@ -56,6 +56,8 @@ class Entry:
     """Of last access and last change."""
     entry_timeout: float
     attr_timeout: float
+    sizeless: bool = False
+    """Its size of 0 says nothing of what can be read."""
 
 
 def reason(error: OSError) -> str:
@@ -139,6 +141,8 @@ class Service:
         Names of sysfs and proc are not made through the mount, so remembering one that is gone does no harm: whoever
         opens it is told. Elsewhere (cgroups have two paths) mkdir would say EEXIST for a forgotten name.
         """
+        if node.sizeless:
+            return 0.0, 0.0
         if node.flavour in (SYSCTL, PROC) or path.count("/") == 1:
             return LONG, LONG
         if node.flavour is SYSFS:
@@ -166,7 +170,7 @@ class Service:
         """What lstat(2) shows of a node that is at `path`."""
         entry_timeout, attr_timeout = self._lasting(path, node)
         times = self._times.get(node, (self._mounted_ns, self._mounted_ns))
-        return Entry(node.stat(), node.ino or self.ino(path), times, entry_timeout, attr_timeout)
+        return Entry(node.stat(), node.ino or self.ino(path), times, entry_timeout, attr_timeout, node.sizeless)
 
     def ino(self, path: str) -> int:
         """An inode number for a node without one of its own: always the same at the same path."""
