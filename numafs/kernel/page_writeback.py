@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WRITE_STRETCH", "balance_dirty_pages", "dirty_batch", "dirty_pages", "global_dirty_limits", "node_dirty_ok",
-    "read_io", "sync", "wait_on_writeback", "wakeup_flusher_threads",
-    "wb_start_background_writeback", "write_inode_now", "write_stretch",
+    "read_io", "sync", "wait_on_writeback", "wakeup_flusher_threads", "wb_start_background_writeback",
+    "write_inode_now", "write_stretch",
 ]
 
 WRITE_STRETCH = 256
@@ -133,17 +133,23 @@ def _arm(kernel: Kernel) -> None:
 
 
 def wakeup_flusher_threads(kernel: Kernel) -> None:
-    """Let the flusher write everything that is dirty, because reclaim met nothing else (fs/fs-writeback.c, v6.1)."""
-    kernel.writeback.start_all = True
-    wb_start_background_writeback(kernel)
+    """Reclaim found nothing but dirty pages: let the flusher write every one (fs/fs-writeback.c, v6.1)."""
+    if not kernel.writeback.start_all:
+        kernel.writeback.start_all = True
+        _wake(kernel)
 
 
 def wb_start_background_writeback(kernel: Kernel) -> None:
     """Let the flusher look at once, if it does not already write."""
+    if not kernel.writeback.ios:
+        _wake(kernel)
+
+
+def _wake(kernel: Kernel) -> None:
     wb = kernel.writeback
-    if wb.ios:
-        return
     if wb.timer is not None:
+        if wb.timer.due <= kernel.clock.now:
+            return
         wb.timer.cancel()
     wb.timer = kernel.clock.after(0, "flusher", partial(_wb_workfn, kernel))
 
@@ -156,9 +162,9 @@ def _wb_workfn(kernel: Kernel) -> None:
     wb = kernel.writeback
     wb.timer = None
     expired = kernel.clock.now - kernel.vm.dirty_expire_centisecs * CENTISEC
-    for inode in [i for i in kernel.dirty_inodes if wb.start_all or i.dirtied_when <= expired]:
+    everything, wb.start_all = wb.start_all, False
+    for inode in [i for i in kernel.dirty_inodes if everything or i.dirtied_when <= expired]:
         _start_writeback(kernel, inode, inode.space.nrpages)
-    wb.start_all = False
     if not wb.ios and over_bground_thresh(kernel):
         for inode in list(kernel.dirty_inodes):
             if _start_writeback(kernel, inode, writeback_chunk_size(kernel)):

@@ -144,6 +144,15 @@ def test_old_dirty_pages_are_written_by_the_flusher(kernel: Kernel, task: Task) 
     check(kernel)
 
 
+def test_a_kicked_flusher_writes_everything(kernel: Kernel, task: Task) -> None:
+    inode = kernel.fs.create(task, "new")
+    filemap.generic_perform_write(kernel, task, inode, 0, 10 << 20)
+    page_writeback.wakeup_flusher_threads(kernel)
+    kernel.clock.advance(SECOND)
+    assert kernel.nodes[1].stat[NodeStat.NR_WRITTEN] == 2560
+    check(kernel)
+
+
 def test_too_many_dirty_pages_are_written_at_once(kernel: Kernel, task: Task) -> None:
     kernel.vm.set(kernel, "dirty_writeback_centisecs", 0)
     inode = kernel.fs.create(task, "new")
