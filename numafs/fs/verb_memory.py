@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from numafs.kernel import madvise, memory, mempolicy, migrate, mlock, mmap
 from numafs.kernel.errors import ENOMEM
+from numafs.kernel.mbind import mbind as mbind_call
 from numafs.kernel.nodemask import list_text
 
 from .data import opened
@@ -228,7 +229,7 @@ def mbind(
 
 def _mbind(kernel: Kernel, task: Task, start: int, stop: int, spec: PolicySpec, flags: int) -> None:
     with doing("mbind"):
-        mempolicy.mbind(kernel, task, start, stop, spec.mode, spec.nodes, _maxnode(spec.nodes, MAXNODE), flags)
+        mbind_call(kernel, task, start, stop, spec.mode, spec.nodes, _maxnode(spec.nodes, MAXNODE), flags)
 
 
 def _maxnode(nodes: Mask | None, maxnode: int) -> int:
