@@ -43,10 +43,6 @@ LOGGED = frozenset(
     ("write", "mkdir", "rmdir", "unlink", "rename", "chmod", "chown", "truncate", "create", "setxattr", "utimens")
 )
 """Operations whose refusal is worth a line of the log."""
-UNSEEN_SIZE = 1 << 20
-"""What the kernel is told of a file whose size of 0 says nothing, when it looks the name up; more than any such
-file holds. sendfile(2) and splice(2), busybox' cat with them, read through the page cache, which ends at the size
-that the kernel knows; a short read corrects it. stat(2) asks again right behind the look-up and is told 0."""
 QUIET = frozenset(("release", "releasedir", "readdir"))
 """Operations that no time need pass for: one that it passes for came just before."""
 
@@ -111,8 +107,6 @@ class FuseDoor:
         self._ready = ready
         self._config: Any = None
         self._serving = False
-        self._looked_up: tuple[bytes, int] | None = None
-        """Path and thread of the operation before this one, if it looked up a file whose size says nothing."""
         self._owner = os.geteuid()
         self._context: Any = None
         self._last_caller = Caller()
@@ -166,12 +160,9 @@ class FuseDoor:
         """A callback that answers with an errno whatever happens."""
         service = self.service
         hooks = name not in QUIET
-        looks = name == "getattr"
 
         def call(*arguments: Any) -> int:
             with service.lock:
-                if not looks:
-                    self._looked_up = None
                 try:
                     if hooks:
                         service.begin()

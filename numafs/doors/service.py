@@ -17,12 +17,12 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from numafs.fs.attr import Caller
-from numafs.fs.tree import CGROUP, PROC, SYSCTL, SYSFS, Dir, File, Handle, Link, Node, Root, Stat, may_access
+from numafs.fs.tree import CGROUP, PROC, SYSCTL, SYSFS, Dir, Handle, Link, Node, Root, Stat, may_access
 from numafs.kernel.errors import EACCES, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, refuse
 
 __all__ = ["Entry", "Open", "Service", "reason"]
@@ -56,8 +56,6 @@ class Entry:
     """Of last access and last change."""
     entry_timeout: float
     attr_timeout: float
-    sizeless: bool = False
-    """Its size of 0 says nothing of what can be read."""
 
 
 def reason(error: OSError) -> str:
@@ -158,19 +156,20 @@ class Service:
     def lookup(self, path: str) -> Entry:
         """A name is looked up, to be opened perhaps: then sendfile(2) reads as far as the size said here.
 
-        So a file whose text may have any length is as long as can be, and is looked up again each time.
+        FUSE reads for it through the page cache, which ends at the size that the kernel knows; a short read makes
+        that smaller. So a file whose text may have any length is as long as can be, and looked up again each time.
         """
         node = self._lookup(path)
         entry = self.entry(path, node)
-        if not isinstance(node, File) or node.attr.steady:
-            return entry
-        return Entry(entry.stat._replace(size=ENDLESS), entry.ino, entry.times_ns, 0.0, 0.0)
+        if node.sizeless:
+            return replace(entry, stat=entry.stat._replace(size=ENDLESS))
+        return entry
 
     def entry(self, path: str, node: Node) -> Entry:
         """What lstat(2) shows of a node that is at `path`."""
         entry_timeout, attr_timeout = self._lasting(path, node)
         times = self._times.get(node, (self._mounted_ns, self._mounted_ns))
-        return Entry(node.stat(), node.ino or self.ino(path), times, entry_timeout, attr_timeout, node.sizeless)
+        return Entry(node.stat(), node.ino or self.ino(path), times, entry_timeout, attr_timeout)
 
     def ino(self, path: str) -> int:
         """An inode number for a node without one of its own: always the same at the same path."""

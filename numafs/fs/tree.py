@@ -102,7 +102,7 @@ class Node:
     type = st.S_IFREG
     parent: Dir | None = None
     sizeless = False
-    """Is it a file whose size is 0 whatever can be read?"""
+    """Is it a file whose size says nothing of what can be read?"""
 
     def __init__(self, flavour: Flavour, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.flavour = flavour
@@ -179,7 +179,7 @@ class File(Node):
         super().__init__(flavour, attr.mode, uid, gid)
         self.attr = attr
         self.obj = obj
-        self.sizeless = not attr.size
+        self.sizeless = not attr.steady
 
     @property
     def size(self) -> int:

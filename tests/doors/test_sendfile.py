@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""sendfile(2) from files whose size is 0: what busybox' cat does."""
+"""sendfile(2) from files whose size says nothing: what busybox' cat does."""
 
 from __future__ import annotations
 
@@ -27,3 +27,14 @@ def test_stat_says_0_each_time(mount: Path, name: str) -> None:
         with open(mount / name) as file:
             assert file.read()
         assert os.stat(mount / name).st_size == 0
+
+
+def test_a_text_that_grew_is_sent_whole(mount: Path, tmp_path: Path) -> None:
+    online = mount / "sys/devices/system/cpu/online"
+    sent = []
+    for text in ("1", "0"):
+        (mount / "sys/devices/system/cpu/cpu3/online").write_text(text)
+        with open(tmp_path / "copy", "wb") as copy, open(online, "rb") as source:
+            os.sendfile(copy.fileno(), source.fileno(), None, 4096)
+        sent.append((tmp_path / "copy").read_text())
+    assert sent == ["0-7\n", "0-2,4-7\n"]
