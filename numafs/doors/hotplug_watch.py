@@ -43,10 +43,9 @@ class HotplugWatch(FileSystemEventHandler):
         self._observer.start()
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Stop watching; its threads end a second later, or with the process."""
         if self._observer.is_alive():
             self._observer.stop()
-            self._observer.join()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Something happened in the directory (watchdog calls this in a thread of its own)."""

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def foreground(directory: Path) -> Iterator[Callable[..., subprocess.Popen[str]]
             env={**os.environ, **(env or {})},
         )
         started.append(daemon)
-        assert until((directory / "sys").exists)
+        wait_for_mount(directory)
         return daemon
 
     yield start
@@ -58,14 +58,13 @@ def foreground(directory: Path) -> Iterator[Callable[..., subprocess.Popen[str]]
         daemon.communicate()
 
 
-def until(true: Callable[[], bool]) -> bool:
-    """Wait for what another process does; False if it does not in ten seconds."""
-    deadline = time.monotonic() + 10
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+def wait_for_mount(directory: Path) -> None:
+    """Wait until something is mounted there: the mount table polls as changed when it is."""
+    with open("/proc/self/mountinfo", "rb") as table:
+        changes = select.poll()
+        changes.register(table, select.POLLPRI)
+        while not mounts.mount_at(str(directory)):
+            assert changes.poll(10_000), "nothing was mounted"
 
 
 def said(daemon: subprocess.Popen[str], what: str) -> str:
@@ -84,7 +83,8 @@ def test_mount_returns_when_it_answers_and_each_way_to_unmount_ends_the_daemon(
     pidfd = os.pidfd_open(daemon_of(directory))
     command = [*NUMAFS, "umount"] if how == ["numafs"] else how
     subprocess.run([*command, str(directory)], check=True)
-    assert until(lambda: has_ended(pidfd)) and not mounts.mount_at(str(directory))
+    assert select.select([pidfd], [], [], 10)[0], "the daemon goes on"
+    assert not mounts.mount_at(str(directory))
     os.close(pidfd)
 
 
@@ -92,14 +92,6 @@ def daemon_of(directory: Path) -> int:
     """The process whose command line mounted on `directory`."""
     found = subprocess.run(["pgrep", "-f", f"numafs mount .* {directory}"], capture_output=True, text=True, check=True)
     return int(found.stdout)
-
-
-def has_ended(pidfd: int) -> bool:
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_a_second_mount_on_the_same_directory_is_refused(directory: Path) -> None:
