@@ -178,13 +178,8 @@ def parse_duration(text: str) -> int:
         raise EINVAL(f"{text.strip()!r} is no duration: seconds, or with ns, us, ms, s or m")
     whole, _, fraction = match[1].partition(".")
     unit = _UNITS[match[2]]
-<<<<<<< HEAD
     parts: int = int(fraction or "0") * unit // 10 ** len(fraction)
     return int(whole or "0") * unit + parts
-=======
-    parts: int = 10 ** len(fraction)
-    return int(whole or "0") * unit + int(fraction or "0") * unit // parts
->>>>>>> afae418 (Say that a power of ten is an int)
 
 
 def step_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
