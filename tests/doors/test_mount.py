@@ -50,6 +50,7 @@ def foreground(directory: Path) -> Iterator[Callable[..., subprocess.Popen[str]]
         )
         started.append(daemon)
         wait_for_mount(directory)
+        assert (directory / "sys").exists()  # answered when the daemon is ready, for signals too
         return daemon
 
     yield start
