@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The page allocator: zonelists, watermarks, where a page comes from and what counts it.
+"""The page allocator: where a page comes from and what counts it.
 
-mm/page_alloc.c (v6.1). What happens when memory runs low is in `vmscan` and `oom_kill`.
+mm/page_alloc.c (v6.1). Zonelists and watermarks are made in modules of these names; what happens when
+memory runs low is in `vmscan` and `oom_kill`.
 
 Simplified: free pages are not fragmented: a zone can give any block that fits in its free pages, so
 watermark boosts and the anti-fragmentation pass of the fast path have nothing to do.
@@ -12,16 +13,31 @@ Simplified: no pages are reserved for atomic requests of higher orders (HighAtom
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from math import isqrt
 from typing import TYPE_CHECKING
 
 from . import vmscan
 from .errors import ENOMEM, TaskKilled
-from .gfp import GFP_HIGHUSER_MOVABLE, Gfp, gfp_zone
+from .gfp import Gfp, gfp_zone
 from .mmzone import PageUse, Wmark
-from .nodemask import Mask, members
-from .vmstat import NodeStat, NumaStat, VmEvent, ZoneStat, mod_zone_page_state
+from .nodemask import Mask
+from .vmstat import NumaStat, VmEvent, ZoneStat, mod_zone_page_state
+from .watermarks import (
+    free_blocks,
+    global_dirtyable_memory,
+    init_per_zone_wmark_min,
+    lowmem_reserve,
+    nr_free_buffer_pages,
+    pcp_high_batch,
+    setup_min_slab_ratio,
+    setup_min_unmapped_ratio,
+    setup_per_zone_lowmem_reserve,
+    setup_per_zone_wmarks,
+    si_mem_available,
+    stat_threshold,
+    zone_pcp_update,
+    zone_watermark_ok,
+)
+from .zonelists import build_all_zonelists, policy_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +51,10 @@ __all__ = [
     "free_blocks", "free_pages", "global_dirtyable_memory", "init_per_zone_wmark_min", "lowmem_reserve",
     "nr_free_buffer_pages", "pcp_high_batch", "policy_zone", "setup_min_slab_ratio", "setup_min_unmapped_ratio",
     "setup_per_zone_lowmem_reserve", "setup_per_zone_wmarks", "si_mem_available", "stat_threshold",
-    "zone_reclaimable_pages", "zone_watermark_ok",
+    "zone_pcp_update", "zone_reclaimable_pages", "zone_watermark_ok",
 ]
 
 PAGE_ALLOC_COSTLY_ORDER = 3
-MAX_ORDER = 10
 MAX_RECLAIM_RETRIES = 16
 NODE_RECLAIM_DISTANCE = 30
 SLOW_BATCH = 32
@@ -48,13 +63,6 @@ SLOW_BATCH = 32
 DRAIN_NS = 50_000
 """What it takes to have every CPU empty its lists."""
 
-# Plain integers for the fast path: operations on IntFlag take a microsecond.
-THISNODE = int(Gfp.THISNODE)
-HARDWALL = int(Gfp.HARDWALL)
-WRITE = int(Gfp.WRITE)
-DIRECT_RECLAIM = int(Gfp.DIRECT_RECLAIM)
-KSWAPD_RECLAIM = int(Gfp.KSWAPD_RECLAIM)
-HIGH = int(Gfp.HIGH)
 NR_FREE_PAGES = int(ZoneStat.NR_FREE_PAGES)
 PCP = PageUse.PCP
 
@@ -76,7 +84,7 @@ class AllocContext:
     """One request on its way (struct alloc_context)."""
 
     __slots__ = (
-        "flags", "gfp", "hardwall", "highest", "kernel", "local", "nodemask", "order", "preferred", "spread_dirty",
+        "gfp", "hardwall", "highest", "kernel", "local", "nodemask", "order", "preferred", "spread_dirty",
         "task", "where", "zonelist",
     )
 
@@ -84,17 +92,16 @@ class AllocContext:
         self.kernel = kernel
         self.task = task
         self.gfp = gfp
-        self.flags = flags = int(gfp)
         self.where = where
         self.order = order
         self.highest = gfp_zone(kernel, gfp)
         pgdat = kernel.nodes[where.nid]
-        self.zonelist = pgdat.populated_zones[::-1] if flags & THISNODE else pgdat.fallback
+        self.zonelist = pgdat.populated_zones[::-1] if gfp & Gfp.THISNODE else pgdat.fallback
         self.local = where.nid if task is None else kernel.cpu_to_node[task.cpu]
         self.nodemask = where.nodemask
         self.hardwall = True
         """In the fast path nothing leaves mems_allowed (prepare_alloc_pages)."""
-        self.spread_dirty = bool(flags & WRITE)
+        self.spread_dirty = bool(gfp & Gfp.WRITE)
         self.preferred: Zone | None = None
         """First zone that the walk may use: the reference of the NUMA counters."""
 
@@ -110,7 +117,7 @@ class AllocContext:
         task = self.task
         if task is None or task.mems_allowed >> zone.pgdat.nid & 1:
             return True
-        if self.hardwall or self.flags & HARDWALL:
+        if self.hardwall or self.gfp & Gfp.HARDWALL:
             return False
         from .cpuset import node_allowed
 
@@ -188,8 +195,8 @@ def get_page_from_freelist(context: AllocContext, mark: Wmark, want: int, slack:
         if not room and kernel.vm.zone_reclaim_mode & 7:
             tried = _node_reclaim(context, zone)
             if tried in (vmscan.NodeReclaim.SOME, vmscan.NodeReclaim.SUCCESS):
-                want = 1  # the next page looks here again
                 room = _room(zone, order, need)
+                want = want if room else 1  # the next page looks here again
         if room:
             n = min(room, want, SLOW_BATCH if zone.reclaim_active else want)
             rmqueue(kernel, zone, n, order, need)
@@ -350,13 +357,13 @@ def _failure(context: AllocContext) -> OSError:
 def _from_reserve(context: AllocContext, want: int) -> tuple[Zone, int] | None:
     """A walk down to MIN, or as far below as the request may go (gfp_to_alloc_flags, __zone_watermark_ok)."""
     slack = 0
-    if context.flags & HIGH:
-        slack = 4 if context.flags & DIRECT_RECLAIM else 5
+    if context.gfp & Gfp.HIGH:
+        slack = 4 if context.gfp & Gfp.DIRECT_RECLAIM else 5
     return get_page_from_freelist(context, Wmark.MIN, want, slack)
 
 
 def _wake_all_kswapds(context: AllocContext) -> None:
-    if not context.flags & KSWAPD_RECLAIM:
+    if not context.gfp & Gfp.KSWAPD_RECLAIM:
         return
     last = None
     for zone in context.zones():
@@ -419,204 +426,3 @@ def _may_oom(context: AllocContext) -> bool:
     if task is not None and task.killed:
         raise TaskKilled(task)
     return killed
-
-
-# ---------------------------------------------------------------- zonelists
-
-
-def node_distance(kernel: Kernel, a: int, b: int) -> int:
-    """Distance of two possible nodes; what the firmware does not tell is 10 and 20."""
-    distance = kernel.nodes[a].distance
-    if b < len(distance):
-        return distance[b]
-    return 10 if a == b else 20
-
-
-def build_all_zonelists(kernel: Kernel, *, boot: bool = False) -> None:
-    """Order the fallback zones of every node; at boot no node is known to have CPUs yet.
-
-    mm/page_alloc.c:build_all_zonelists(), build_zonelists(), find_next_best_node() (v6.1).
-    """
-    load = [0] * len(kernel.nodes)
-    memory = [pgdat.nid for pgdat in kernel.nodes if pgdat.managed]
-    for pgdat in kernel.nodes:
-        order = _fallback_order(kernel, pgdat.nid, memory, load, boot)
-        kernel.printk(f"Fallback order for Node {pgdat.nid}: " + "".join(f"{nid} " for nid in order))
-        pgdat.fallback_nodes = [nid for nid in order if nid in memory]
-        zones = [zone for nid in pgdat.fallback_nodes for zone in reversed(kernel.nodes[nid].zones)]
-        pgdat.fallback = [zone for zone in zones if zone.managed]
-    total = nr_free_zone_pages(kernel, gfp_zone(kernel, GFP_HIGHUSER_MOVABLE))
-    kernel.printk(
-        f"Built {len(kernel.online_nodes)} zonelists, mobility grouping on.  Total pages: {total}"
-    )
-    kernel.printk(f"Policy zone: {kernel.machine.zone_types[policy_zone(kernel)]}")
-
-
-def _fallback_order(kernel: Kernel, local: int, memory: list[int], load: list[int], boot: bool) -> list[int]:
-    """`local`, then the other nodes of `memory`, best first; the first node of each distance gets more load.
-
-    The kernel looks for the next best node again and again. The load that it adds on the way is that of nodes it
-    has taken already, so one sort gives the same order.
-    """
-    distance = kernel.nodes[local].distance
-    order = [local, *sorted(
-        (nid for nid in memory if nid != local), key=lambda nid: (_node_key(kernel, local, nid, load, boot), nid)
-    )]
-    for before, nid in pairwise(order):
-        if distance[nid] != distance[before]:
-            load[nid] += 1
-    return order
-
-
-def _node_key(kernel: Kernel, local: int, nid: int, load: list[int], boot: bool) -> int:
-    value = kernel.nodes[local].distance[nid] + (nid < local)
-    if not boot and kernel.nodes[nid].cpus_present:
-        value += 1
-    return value * kernel.machine.max_numnodes + load[nid]
-
-
-def policy_zone(kernel: Kernel) -> int:
-    """The highest zone type that MPOL_BIND applies to: the highest populated one below Movable."""
-    movable = kernel.machine.zone_types.index("Movable")
-    return max((zone.index for zone in kernel.zones() if zone.index < movable), default=0)
-
-
-# ---------------------------------------------------------------- watermarks and reserves
-
-
-def nr_free_zone_pages(kernel: Kernel, highest: int) -> int:
-    """Pages beyond the high watermark in all zones up to index `highest`."""
-    zones = [zone for zone in kernel.zones() if zone.index <= highest]
-    return sum(max(0, zone.managed - zone.watermark[Wmark.HIGH] - zone.watermark_boost) for zone in zones)
-
-
-def nr_free_buffer_pages(kernel: Kernel) -> int:
-    """What kernel allocations could have: pages beyond high in the zones up to Normal."""
-    return nr_free_zone_pages(kernel, gfp_zone(kernel, Gfp(0)))
-
-
-def init_per_zone_wmark_min(kernel: Kernel) -> None:
-    """Choose min_free_kbytes by the size of the machine unless its user has set more, and all that follows from it.
-
-    mm/page_alloc.c:calculate_min_free_kbytes(), init_per_zone_wmark_min() (v6.1).
-    """
-    page_kb = kernel.machine.page_size >> 10
-    kb = isqrt(nr_free_buffer_pages(kernel) * page_kb * 16)
-    if kb > kernel.vm.user_min_free_kbytes:
-        kernel.vm.min_free_kbytes = min(max(kb, 128), 262144)
-    else:
-        kernel.printk(
-            f"min_free_kbytes is not updated to {kb} because user defined value "
-            f"{kernel.vm.user_min_free_kbytes} is preferred"
-        )
-    setup_per_zone_wmarks(kernel)
-    setup_per_zone_lowmem_reserve(kernel)
-    setup_min_unmapped_ratio(kernel)
-    setup_min_slab_ratio(kernel)
-
-
-def setup_per_zone_wmarks(kernel: Kernel) -> None:
-    """Watermarks from min_free_kbytes and watermark_scale_factor (mm/page_alloc.c, v6.1)."""
-    pages_min = (kernel.vm.min_free_kbytes << 10) // kernel.machine.page_size
-    highmem = kernel.machine.highmem
-    lowmem = sum(zone.managed for zone in kernel.zones() if zone.type != highmem)
-    for zone in kernel.zones():
-        base = pages_min * zone.managed // max(lowmem, 1)
-        low = min(max(zone.managed // 1024, 32), 128) if zone.type == highmem else base
-        gap = max(base >> 2, zone.managed * kernel.vm.watermark_scale_factor // 10000)
-        zone.watermark_boost = 0
-        zone.watermark = [low + i * gap for i in range(4)]
-        zone.pcp_high, zone.pcp_batch = pcp_high_batch(kernel, zone)
-    calculate_totalreserve_pages(kernel)
-
-
-def setup_per_zone_lowmem_reserve(kernel: Kernel) -> None:
-    """What each zone keeps from requests that could have used a higher one of its node (mm/page_alloc.c, v6.1)."""
-    for pgdat in kernel.nodes:
-        for zone in pgdat.zones:
-            zone.lowmem_reserve = lowmem_reserve(kernel, zone)
-    calculate_totalreserve_pages(kernel)
-
-
-def lowmem_reserve(kernel: Kernel, zone: Zone) -> list[int]:
-    """The protection of `zone` by the highest zone index of a request."""
-    ratio = kernel.vm.lowmem_reserve_ratio[zone.index]
-    reserve = [0] * len(zone.pgdat.zones)
-    above = 0
-    for higher in zone.pgdat.zones[zone.index + 1 :]:
-        above += higher.managed
-        reserve[higher.index] = above // ratio if ratio and zone.managed else 0
-    return reserve
-
-
-def calculate_totalreserve_pages(kernel: Kernel) -> None:
-    """Pages that user memory cannot have (mm/page_alloc.c, v6.1)."""
-    for pgdat in kernel.nodes:
-        pgdat.totalreserve_pages = sum(
-            min(zone.managed, max(zone.lowmem_reserve, default=0) + zone.watermark[Wmark.HIGH] + zone.watermark_boost)
-            for zone in pgdat.zones
-        )
-    kernel.totalreserve_pages = sum(pgdat.totalreserve_pages for pgdat in kernel.nodes)
-
-
-def setup_min_unmapped_ratio(kernel: Kernel) -> None:
-    """Unmapped file pages that node reclaim leaves to each node (mm/page_alloc.c, v6.1)."""
-    for pgdat in kernel.nodes:
-        pgdat.min_unmapped_pages = sum(z.managed * kernel.vm.min_unmapped_ratio // 100 for z in pgdat.zones)
-
-
-def setup_min_slab_ratio(kernel: Kernel) -> None:
-    """Slab pages that node reclaim leaves to each node (mm/page_alloc.c, v6.1)."""
-    for pgdat in kernel.nodes:
-        pgdat.min_slab_pages = sum(z.managed * kernel.vm.min_slab_ratio // 100 for z in pgdat.zones)
-
-
-def zone_watermark_ok(kernel: Kernel, zone: Zone, order: int, mark: int, highest: int) -> bool:
-    """Would a block of this order leave more than `mark` and the lowmem reserve free?"""
-    return zone.stat[NR_FREE_PAGES] - (1 << order) + 1 > mark + zone.lowmem_reserve[highest]
-
-
-def pcp_high_batch(kernel: Kernel, zone: Zone) -> tuple[int, int]:
-    """Limit and refill size of the zone's per-CPU lists (mm/page_alloc.c:zone_batchsize(), zone_highsize(), v6.1)."""
-    batch = max(min(zone.managed // 1024, (1 << 20) // kernel.machine.page_size) // 4, 1)
-    batch = max(1, (1 << (batch + batch // 2).bit_length() - 1) - 1)
-    fraction = kernel.vm.percpu_pagelist_high_fraction
-    total = zone.managed // fraction if fraction else zone.watermark[Wmark.LOW]
-    cpus = sum(1 for cpu in members(kernel.cpu_online) if kernel.cpu_to_node[cpu] == zone.pgdat.nid)
-    return max(total // (cpus or kernel.cpu_online.bit_count() or 1), batch << 2), batch
-
-
-def stat_threshold(kernel: Kernel, zone: Zone) -> int:
-    """How far a CPU's counters may drift before it folds them (mm/vmstat.c:calculate_normal_threshold(), v6.1)."""
-    mem = zone.managed * kernel.machine.page_size >> 27
-    return min(125, 2 * kernel.cpu_online.bit_count().bit_length() * (1 + mem.bit_length()))
-
-
-# ---------------------------------------------------------------- sums for the files
-
-
-def free_blocks(kernel: Kernel, zone: Zone) -> list[int]:
-    """Free blocks by order, as /proc/buddyinfo shows them: sum(count << order) == free pages."""
-    free = zone.stat[NR_FREE_PAGES]
-    return [free >> order & 1 for order in range(MAX_ORDER)] + [free >> MAX_ORDER]
-
-
-def si_mem_available(kernel: Kernel) -> int:
-    """MemAvailable in pages (mm/page_alloc.c, v6.1)."""
-    low = sum(zone.watermark[Wmark.LOW] for zone in kernel.zones())
-    available = sum(zone.stat[NR_FREE_PAGES] for zone in kernel.zones()) - kernel.totalreserve_pages
-    cache = _global(kernel, NodeStat.NR_ACTIVE_FILE) + _global(kernel, NodeStat.NR_INACTIVE_FILE)
-    slab = _global(kernel, NodeStat.NR_SLAB_RECLAIMABLE) + _global(kernel, NodeStat.NR_KERNEL_MISC_RECLAIMABLE)
-    available += cache - min(cache // 2, low) + slab - min(slab // 2, low)
-    return max(0, available)
-
-
-def _global(kernel: Kernel, item: NodeStat) -> int:
-    return sum(pgdat.stat[item] for pgdat in kernel.nodes)
-
-
-def global_dirtyable_memory(kernel: Kernel) -> int:
-    """Pages that dirty_ratio is a share of (mm/page-writeback.c, v6.1)."""
-    free = sum(zone.stat[NR_FREE_PAGES] for zone in kernel.zones())
-    free -= min(free, kernel.totalreserve_pages)
-    return free + _global(kernel, NodeStat.NR_ACTIVE_FILE) + _global(kernel, NodeStat.NR_INACTIVE_FILE) + 1

@@ -124,6 +124,13 @@ def watermark_scale_factor_sysctl_handler(kernel: Kernel) -> None:
     setup_per_zone_wmarks(kernel)
 
 
+def percpu_pagelist_high_fraction_sysctl_handler(kernel: Kernel) -> None:
+    """mm/page_alloc.c:percpu_pagelist_high_fraction_sysctl_handler() (v6.1)."""
+    from .page_alloc import zone_pcp_update
+
+    zone_pcp_update(kernel)
+
+
 def lowmem_reserve_ratio_sysctl_handler(kernel: Kernel) -> None:
     """mm/page_alloc.c:lowmem_reserve_ratio_sysctl_handler() (v6.1): ratios below 1 are 0."""
     from .page_alloc import setup_per_zone_lowmem_reserve
@@ -188,6 +195,7 @@ def overcommit_kbytes_handler(kernel: Kernel) -> None:
 _EFFECTS: dict[str, Callable[[Kernel], None]] = {
     "min_free_kbytes": min_free_kbytes_sysctl_handler,
     "watermark_scale_factor": watermark_scale_factor_sysctl_handler,
+    "percpu_pagelist_high_fraction": percpu_pagelist_high_fraction_sysctl_handler,
     "lowmem_reserve_ratio": lowmem_reserve_ratio_sysctl_handler,
     "min_unmapped_ratio": sysctl_min_unmapped_ratio_sysctl_handler,
     "min_slab_ratio": sysctl_min_slab_ratio_sysctl_handler,

@@ -51,7 +51,6 @@ NAP_NS = 100_000_000
 PASS_NS = 2_000
 """A pass of kswapd that finds nothing takes this."""
 
-DIRECT_RECLAIM = int(Gfp.DIRECT_RECLAIM)
 INACTIVE_ANON = int(Lru.INACTIVE_ANON)
 ACTIVE_ANON = int(Lru.ACTIVE_ANON)
 INACTIVE_FILE = int(Lru.INACTIVE_FILE)
@@ -268,7 +267,7 @@ def node_reclaim(kernel: Kernel, task: Task | None, pgdat: Pgdat, gfp: Gfp, orde
         return NodeReclaim.NOSCAN
     if not _node_reclaimable(kernel, pgdat):
         return NodeReclaim.FULL
-    if not int(gfp) & DIRECT_RECLAIM or (task is not None and task.reclaiming):
+    if not gfp & Gfp.DIRECT_RECLAIM or (task is not None and task.reclaiming):
         return NodeReclaim.NOSCAN
     if pgdat.cpus_present & kernel.cpu_online and task is not None and kernel.cpu_to_node[task.cpu] != pgdat.nid:
         return NodeReclaim.NOSCAN

@@ -168,6 +168,13 @@ def test_freeing_at_once_spills_as_much_as_freeing_one_by_one():
     assert abs(spilled[0] - spilled[1]) <= 1
 
 
+def test_the_share_of_per_cpu_lists_can_be_set():
+    kernel = small_kernel(512, 512)
+    zone = normal(kernel, 0)
+    kernel.vm.set(kernel, "vm.percpu_pagelist_high_fraction", 8)
+    assert zone.pcp_high == zone.managed // 8 // 2
+
+
 def test_buddyinfo_adds_up():
     kernel = small_kernel()
     alloc_pages(kernel, None, GFP_KERNEL, Placement(0), 777)
