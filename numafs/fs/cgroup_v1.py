@@ -55,21 +55,27 @@ class Row(NamedTuple):
 # ---------------------------------------------------------------- numbers
 
 
-def _number_row(name: str, get: Callable[[Group], int], put: Callable[[Group, bool], None]) -> Attr[Group]:
-    """A u64 file that holds 0 or 1 (cftype.read_u64, write_u64)."""
+_U64, _INT = 2**64 - 1, 2**32 - 1
+
+
+def _number_row(
+    name: str, get: Callable[[Group], int], put: Callable[[Group, bool], None], *, bits: int = _U64
+) -> Attr[Group]:
+    """A u64 file that holds 0 or 1 (cftype.read_u64, write_u64), by the `bits` of the number that are looked at."""
 
     def store(group: Group, data: bytes, caller: Caller) -> None:
-        put(group, kstrtoul(data, 0) != 0)
+        put(group, kstrtoul(data, 0) & bits != 0)
 
     return Attr(name, 0o644, lambda group: f"{int(get(group))}\n", store)
 
 
 def _flag_row(name: str, flag: CS) -> Attr[Group]:
-    """A flag of the cpuset (cpuset_read_u64, cpuset_write_u64)."""
+    """A flag of the cpuset; update_flag() takes the number as an int (cpuset_write_u64)."""
     return _number_row(
         name,
         lambda group: bool(group.cs.flags & flag),
         lambda group, on: cpuset.update_flag(group.kernel, group.cs, flag, on),
+        bits=_INT,
     )
 
 

@@ -106,6 +106,13 @@ def test_a_flag_is_any_number_but_zero(root: Root, text: str) -> None:
     assert root.read_text("c/a/cpuset.memory_migrate") == "1\n"
 
 
+def test_a_flag_of_the_cpuset_is_seen_as_an_int(root: Root) -> None:
+    root.write_text("c/cpuset.memory_migrate", "4294967296")
+    root.write_text("c/notify_on_release", "4294967296")
+    assert root.read_text("c/cpuset.memory_migrate") == "0\n"
+    assert root.read_text("c/notify_on_release") == "1\n"
+
+
 @pytest.mark.parametrize("text", ["-1", "yes", "\n", " 1", "1 ", "08", "0x", "1\n\n", "\0", "++1"])
 def test_what_is_no_flag_is_refused(root: Root, text: str) -> None:
     mkdir(root, "c/a")

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Run a recorded harness script with the mount's proc/ in the place of this machine's: run_harness.py ROOT SCRIPT."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import sys
+from typing import Any
+
+__all__: list[str] = []
+
+root, script = sys.argv[1:]
+plain_open, plain_listdir = builtins.open, os.listdir
+
+
+def there(path: Any) -> Any:
+    """A path below /proc as that of the mount; /proc/self as this process."""
+    if not isinstance(path, str) or not (path == "/proc" or path.startswith("/proc/")):
+        return path
+    return root + path.replace("/proc/self/", f"/proc/{os.getpid()}/")
+
+
+builtins.open = lambda path, *rest, **more: plain_open(there(path), *rest, **more)  # type: ignore[assignment]
+os.listdir = lambda path=".": plain_listdir(there(path))  # type: ignore[assignment]
+sys.path.insert(0, os.path.dirname(script))
+runpy.run_path(script, run_name="__main__")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""python3 -m tests.conformance.replay [-v] [NAME ...]: system calls on cpuset files, against what Linux 6.1 did.
+
+The scripts in cpuset/harness are those that made the recordings: each line of output is a call and its result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .run import mounted, why_not
+from .scenario import HERE
+
+__all__ = ["main", "recordings", "replay"]
+
+MOUNTS = {"v1": ("sys/fs/cgroup/cpuset", "cpuset."), "legacy": ("dev/cpuset", "")}
+CPUSET = HERE / "cpuset"
+
+
+def recordings() -> list[str]:
+    """Their names: `t01_files-v1`."""
+    return sorted(path.stem for path in (CPUSET / "recordings").glob("*.txt"))
+
+
+def run(name: str) -> list[str]:
+    """The lines that the script of a recording prints on a fresh mount."""
+    script, _, kind = name.rpartition("-")
+    place, prefix = MOUNTS[kind]
+    with mounted("seed4") as root, tempfile.TemporaryDirectory(prefix="numafs-replay.") as work:
+        environment = {**os.environ, "CG": str(root / place), "PFX": prefix, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, str(CPUSET / "run_harness.py"), str(root), str(CPUSET / "harness" / f"{script}.py")]
+        done = subprocess.run(
+            command, env=environment, cwd=work, capture_output=True, text=True, timeout=120, check=False
+        )
+    return (done.stdout + done.stderr).splitlines()
+
+
+def calls(lines: list[str]) -> list[str]:
+    """The lines that tell of calls, without what differs from machine to machine."""
+    return [_neutral(line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+_NEUTRAL = (
+    (r"^mountinfo: .*|^/proc/mounts: .*|^/proc/filesystems: .*|^f_type=.*", "(how it is mounted)"),
+    (r"\d+:cpuset:|cpuset\t\d+", "(hierarchy):cpuset"),
+    (r"'0::/'|, '0::/'", ""),
+    (r'^(write \S*(?:tasks|procs) "(?:0x?)?)[0-9a-f]{2,8}(".* -> )\d+', r"\1(pid)\2(length)"),
+    (r'^(write \S*(?:tasks|procs) "(?:0x?)?)[0-9a-f]{2,8}(" -> E)', r"\1(pid)\2"),
+    (r'^(write \S*(?:tasks|procs) (?!").*)\(\d+ bytes\)', r"\1(bytes)"),
+    (r'^(read  \S*tasks -> )"\d+', r'\1"(pid)'),
+    (r"^tasks = \d+", "tasks = (pid)"),
+    (r"-> \d+=len", "-> (length)=len"),
+    (r"^(read\(10\) of a long list).*", r"\1"),
+)
+"""What differs from run to run: pids and their lengths, hierarchy numbers, the mount."""
+
+
+def _neutral(line: str) -> str:
+    for pattern, text in _NEUTRAL:
+        line = re.sub(pattern, text, line)
+    return line
+
+
+def replay(name: str) -> tuple[int, int, list[str]]:
+    """(equal, of how many, a diff) of one recording."""
+    recorded = calls((CPUSET / "recordings" / f"{name}.txt").read_text(errors="replace").splitlines())
+    got = calls(run(name))
+    matcher = difflib.SequenceMatcher(None, recorded, got, autojunk=False)
+    equal = sum(block.size for block in matcher.get_matching_blocks())
+    return equal, len(recorded), list(difflib.unified_diff(recorded, got, "recorded", "got", n=0, lineterm=""))
+
+
+def main() -> int:
+    """The score of each recording."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.conformance.replay", description=__doc__)
+    parser.add_argument("name", nargs="*", help="beginnings of recordings' names; all if none is given")
+    parser.add_argument("-v", action="store_true", help="show what differs")
+    options = parser.parse_args()
+    if missing := why_not():
+        print(missing, file=sys.stderr)
+        return 2
+    for name in recordings():
+        if options.name and not name.startswith(tuple(options.name)):
+            continue
+        equal, total, diff = replay(name)
+        print(f"{name:24} {equal:4}/{total:4}  {100 * equal / total:5.1f} %", flush=True)
+        if options.v:
+            print("\n".join(f"    {line}" for line in diff[2:]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
