@@ -229,8 +229,9 @@ class FuseDoor:
 
     def _getattr(self, path: bytes | None, buffer: Any, info: Any = None) -> None:
         if path is not None:
-            look = self.service.lookup if self._session.opcode == LOOKUP else self.service.getattr
-            self._fill(buffer, look(os.fsdecode(path)))
+            where = os.fsdecode(path)
+            looked_up = self._session.opcode == LOOKUP
+            self._fill(buffer, self.service.lookup(where, self._caller) if looked_up else self.service.getattr(where))
         else:
             self._fgetattr(path, buffer, info)
 

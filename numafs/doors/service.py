@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from numafs.fs.attr import Caller
-from numafs.fs.tree import CGROUP, PROC, SYSCTL, SYSFS, Dir, Handle, Link, Node, Root, Stat, may_access
+from numafs.fs.tree import CGROUP, PROC, ROOT_CALLER, SYSCTL, SYSFS, Dir, Handle, Link, Node, Root, Stat, may_access
 from numafs.kernel.errors import EACCES, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, refuse
 
 __all__ = ["Entry", "Open", "Service", "reason"]
@@ -153,13 +153,15 @@ class Service:
         """lstat(2)."""
         return self.entry(path, self._lookup(path))
 
-    def lookup(self, path: str) -> Entry:
+    def lookup(self, path: str, caller: Callable[[], Caller] = lambda: ROOT_CALLER) -> Entry:
         """A name is looked up, to be opened perhaps: then sendfile(2) reads as far as the size said here.
 
         FUSE reads for it through the page cache, which ends at the size that the kernel knows; a short read makes
         that smaller. So a file whose text may have any length is as long as can be, and looked up again each time.
         """
         node = self._lookup(path)
+        if node.on_disk:
+            node.seen_by(caller())
         entry = self.entry(path, node)
         if node.sizeless:
             return replace(entry, stat=entry.stat._replace(size=ENDLESS))

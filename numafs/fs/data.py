@@ -172,6 +172,7 @@ class DataTree:
 class Named(Node):
     """A name on the disk. Its attributes are the inode's while the kernel remembers it, else the disk's."""
 
+    on_disk = True
     tree: DataTree
     entry: Dentry
 
@@ -217,7 +218,7 @@ class Named(Node):
         self._inode.gid = gid
 
     def seen_by(self, caller: Caller) -> None:
-        """stat(2): the kernel remembers the name and the inode from now on."""
+        """The kernel remembers the name and the inode from now on."""
         self.tree.kernel.fs.lookup(acting_task(self.tree.kernel, caller), self.path)
 
 

@@ -103,6 +103,8 @@ class Node:
     parent: Dir | None = None
     sizeless = False
     """Is it a file whose size says nothing of what can be read?"""
+    on_disk = False
+    """Does looking it up make the kernel remember something?"""
 
     def __init__(self, flavour: Flavour, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.flavour = flavour
@@ -142,6 +144,9 @@ class Node:
             raise refuse(errno.EPERM, "not the owner")
         if self.flavour.chmod:
             raise refuse(self.flavour.chmod, f"attributes of {self.flavour.name} files are fixed")
+
+    def seen_by(self, caller: Caller) -> None:
+        """`caller` looked its name up."""
 
     def truncate(self, length: int) -> None:
         """Nothing happens: these files have no length."""
