@@ -71,6 +71,7 @@ class DentryCache(Shrinker):
     """The superblock's lists of what could be forgotten, node by node, oldest first."""
 
     batch = 1024
+    rcu = True
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__()

@@ -29,6 +29,8 @@ class Shrinker(ABC):
     seeks = DEFAULT_SEEKS
     """What it costs to make an object anew; 0: nothing."""
     batch = SHRINK_BATCH
+    rcu = False
+    """Objects are freed by call_rcu(): their pages come back after the reclaim that they were freed for."""
 
     def __init__(self) -> None:
         self.nr_deferred: Counter[int] = Counter()
@@ -52,13 +54,20 @@ def register_shrinker(kernel: Kernel, shrinker: Shrinker) -> None:
 
 
 def shrink_slab(kernel: Kernel, task: Task | None, pgdat: Pgdat, priority: int) -> int:
-    """Let every shrinker scan a share of its objects on a node; returns the pages that came free, wherever.
+    """Let every shrinker scan a share of its objects on a node; returns the pages that the caller may count as its own.
 
+    Pages freed by RCU are not among them, which makes reclaim go on to lower priorities than it needs.
     mm/vmscan.c:shrink_slab() (v6.1), with what its callers add from reclaim_state.
+
+    Simplified: a grace period takes no time: the pages are free at once.
     """
-    before = kernel.slab.reclaimed_pages
-    shrink_objects(kernel, task, pgdat, priority)
-    return kernel.slab.reclaimed_pages - before
+    pages = 0
+    for shrinker in kernel.slab.shrinkers:
+        before = kernel.slab.reclaimed_pages
+        do_shrink_slab(kernel, task, shrinker, pgdat, priority)
+        if not shrinker.rcu:
+            pages += kernel.slab.reclaimed_pages - before
+    return pages
 
 
 def shrink_objects(kernel: Kernel, task: Task | None, pgdat: Pgdat, priority: int) -> int:

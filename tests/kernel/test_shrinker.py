@@ -7,7 +7,7 @@ import pytest
 
 from numafs.kernel.shrinker import Shrinker, drop_slab, register_shrinker, shrink_slab
 from numafs.kernel.slab import SlabCaches, kmem_cache_alloc_bulk, kmem_cache_free
-from numafs.kernel.vmstat import VmEvent
+from numafs.kernel.vmstat import NodeStat, VmEvent
 
 from .machines import small_kernel, task_on
 
@@ -66,6 +66,14 @@ def test_pages_count_and_not_objects(kernel):
     pages = shrink_slab(kernel, None, kernel.nodes[0], 0)
     assert pages == 100 - (kernel.slab.find("dentry").min_partial - 1) - 1
     assert kernel.nodes[0].free + sum(zone.used.total() for zone in kernel.nodes[0].zones) == free
+
+
+def test_pages_that_rcu_frees_come_too_late_to_count(kernel):
+    objects = Objects(kernel, 2100)
+    objects.rcu = True
+    before = kernel.nodes[0].stat[NodeStat.NR_SLAB_RECLAIMABLE]
+    assert shrink_slab(kernel, None, kernel.nodes[0], 0) == 0
+    assert kernel.nodes[0].stat[NodeStat.NR_SLAB_RECLAIMABLE] < before // 10
 
 
 def test_only_the_node_that_reclaims_is_scanned(kernel):
