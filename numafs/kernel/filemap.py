@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Files and their page cache: reading, writing, mapping, throwing away. mm/filemap.c, mm/truncate.c (v6.1).
 
+Simplified: the index of the page cache (radix_tree_node) and buffer heads take no slab memory; in the kernel they
+take 0.2 % of what is cached, and 3 % of what was written.
 Simplified: reads and writes are whole pages; a write of a part of a page that is not cached does not read it first.
 """
 
