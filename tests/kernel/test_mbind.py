@@ -7,6 +7,8 @@ import errno
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numafs.kernel import cpuset, mbind, memory, mempolicy, migrate, mmap
 from numafs.kernel.check import check
@@ -433,3 +435,20 @@ def test_moving_64_gib_takes_runs_not_pages() -> None:
     cpuset.mems_store(kernel, cs, "2-3")
     assert time.perf_counter() - start < 0.05
     assert on_nodes(vma) == {2: 8 << 20, 3: 8 << 20}
+
+
+@given(st.lists(st.integers(-3, 75), max_size=30))
+def test_pages_asked_for_together_are_where_each_of_them_is(asked: list[int]) -> None:
+    kernel = four_nodes()
+    task = kernel.tasks.spawn(kernel, "asks")
+    assert task.mm
+    spread = mmap.mmap(kernel, task, 1 << 24, 40)
+    mbind.mbind(kernel, task, spread.start, spread.stop, 3, 0b1011, BITS, 0)
+    memory.touch(kernel, task, spread.start, spread.start + 30, True)
+    shared = mmap.mmap(kernel, task, spread.stop, 32, shared=True)
+    memory.touch(kernel, task, shared.start + 4, shared.start + 9, True)
+    vpns = [spread.start + page for page in asked]
+    alone = [migrate.do_pages_stat(task.mm, [vpn])[0] for vpn in vpns]
+    followed = [migrate.follow_page(task.mm, vpn) for vpn in vpns]
+    assert migrate.do_pages_stat(task.mm, vpns) == alone
+    assert alone == [found if isinstance(found, int) else found[0].zone.pgdat.nid for found in followed]
