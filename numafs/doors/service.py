@@ -22,7 +22,21 @@ from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from numafs.fs.attr import Caller
-from numafs.fs.tree import CGROUP, PROC, ROOT_CALLER, SYSCTL, SYSFS, Dir, Handle, Link, Node, Root, Stat, may_access
+from numafs.fs.tree import (
+    CGROUP,
+    PLAIN,
+    PROC,
+    ROOT_CALLER,
+    SYSCTL,
+    SYSFS,
+    Dir,
+    Handle,
+    Link,
+    Node,
+    Root,
+    Stat,
+    may_access,
+)
 from numafs.kernel.errors import EACCES, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, refuse
 
 __all__ = ["Entry", "Open", "Service", "reason"]
@@ -309,6 +323,8 @@ class Service:
         """open(2) of what exists; the number of the open file."""
         self._begin_open()
         node = self.resolve(path, caller)
+        if flags & os.O_DIRECT and node.flavour is not PLAIN:
+            raise EINVAL(f"no direct I/O in {node.flavour.name}")
         handle = node.open(caller, flags)
         if flags & os.O_TRUNC:
             node.truncate(0)

@@ -84,6 +84,7 @@ def test_names_that_cannot_be_made_or_removed(toy: Path) -> None:
     assert errno_of(lambda: os.open(node / "value", os.O_CREAT | os.O_EXCL)) == errno.EEXIST
     assert errno_of(lambda: os.open(node / "value", os.O_DIRECTORY)) == errno.ENOTDIR
     assert errno_of(lambda: os.open(node, os.O_WRONLY)) == errno.EISDIR
+    assert errno_of(lambda: os.open(node / "value", os.O_DIRECT)) == errno.EINVAL
     assert errno_of((node / "missing").read_text) == errno.ENOENT
 
 
