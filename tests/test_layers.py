@@ -113,8 +113,10 @@ def sleeps(tree: ast.AST) -> Iterator[int]:
 
 
 def test_no_test_sleeps():
+    """Nor anything else under tests/, but the programs that made the recordings: they run as they ran then."""
     wrong = [
         f"{path.relative_to(HERE)}:{line}"
-        for path in sorted(HERE.rglob("*.py")) for line in sleeps(ast.parse(path.read_text()))
+        for path in sorted(HERE.rglob("*.py")) if "harness" not in path.parts
+        for line in sleeps(ast.parse(path.read_text()))
     ]
     assert wrong == []

@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from .run import mounted, why_not
 from .scenario import HERE
