@@ -56,6 +56,7 @@ _NEUTRAL = (
     (r'^(read  \S*tasks -> )"\d+', r'\1"(pid)'),
     (r"^tasks = \d+", "tasks = (pid)"),
     (r"-> \d+=len", "-> (length)=len"),
+    (r'^(write release_agent "\s*Ra\.sh.*-> )\d+', r"\1(length)"),
     (r"^(read\(10\) of a long list).*", r"\1"),
 )
 """What differs from run to run: pids and their lengths, hierarchy numbers, the mount."""
