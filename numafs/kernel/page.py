@@ -172,6 +172,15 @@ class Space:
                     out += cut(lane, a, b)
         return out
 
+    def split_at(self, page: int) -> None:
+        """No run of any lane has pages on both sides of `page`."""
+        for width, lanes in self.groups.items():
+            for lane in lanes:
+                at = -((lane.i - page) // width)
+                run = find_run(lane, at)
+                if run is not None and run.a < at:
+                    split(run, at)
+
     def find(self, start: int, stop: int) -> Iterator[tuple[Run, int, int]]:
         """Runs that overlap the pages [start, stop), unsplit, with the lane positions that do."""
         for width, lanes in self.groups.items():

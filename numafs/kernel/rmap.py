@@ -68,7 +68,7 @@ def cut_at_mappers(space: Space, start: int, stop: int) -> None:
         delta = vma.delta_of(space)
         for edge in (a - delta, b - delta):
             if start < edge < stop:
-                space.cut(edge, edge + 1)
+                space.split_at(edge)
 
 
 def try_to_unmap(kernel: Kernel, run: Run) -> None:

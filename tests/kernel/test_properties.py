@@ -168,8 +168,9 @@ class Machine(RuleBasedStateMachine):
     @rule(who=PICK, pages=st.integers(1, 4))
     def map_huge(self, who, pages):
         task = self.task(who)
+        size = hugetlb.huge_sizes(self.kernel)[0]
         with self.may_fail(task):
-            vma = mmap.mmap(self.kernel, task, None, pages * 512, hugetlb=512)
+            vma = mmap.mmap(self.kernel, task, None, pages * size, hugetlb=size)
             memory.touch(self.kernel, task, vma.start, vma.stop, True)
 
     @alive
@@ -340,9 +341,10 @@ class Machine(RuleBasedStateMachine):
     def sysctl(self, knob):
         self.kernel.vm.set(self.kernel, *knob)
 
-    @rule(count=st.integers(0, 12), nid=st.sampled_from([None, 0, 2]))
+    @rule(count=st.integers(0, 12), nid=st.sampled_from([None, 0, 1]))
     def nr_hugepages(self, count, nid):
-        hugetlb.set_max_huge_pages(self.kernel, 512, count, nid, None)
+        size = hugetlb.huge_sizes(self.kernel)[0]
+        hugetlb.set_max_huge_pages(self.kernel, size, count, nid, None)
 
     @rule(number=st.integers(1, 3), up=st.booleans())
     def cpu_hotplug(self, number, up):
