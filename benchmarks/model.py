@@ -15,6 +15,7 @@ from numafs.kernel.filemap import Inode
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.mm import Task
 from numafs.machine.presets import resolve
+from numafs.machine.toml import loads
 
 from .row import Figure, Row, best_of, seconds
 
@@ -23,6 +24,14 @@ __all__ = ["ROWS"]
 GIB = 1 << 18
 """Pages of a GiB."""
 LARGE = "4x2:64G"
+SMALL_FILES = """
+nodes = 2
+cpus = 1
+memory = "512M"
+[[disk]]
+[disk.files]
+"many/d{0..199}/{0..99}" = "100K"
+"""
 
 
 def large() -> Kernel:
@@ -88,6 +97,18 @@ def fill_cache() -> Figure:
     return Figure(1e3 * spent, f"{1e9 * spent / (64 * GIB):.1f} ns a page, {inode.space.nrpages} of them stay")
 
 
+def small_files() -> Figure:
+    """20,000 files of 100 KiB looked up and read on a machine that holds half of them."""
+    kernel = boot(loads(SMALL_FILES))
+    task = kernel.tasks.spawn(kernel, "bench", cpu=0)
+
+    def read_all() -> None:
+        for path in kernel.machine.disks[0].files:
+            filemap.generic_file_read(kernel, task, kernel.fs.lookup(task, path.path), 0, 100 << 10)
+
+    return Figure(1e6 * seconds(read_all) / 20_000, "names, inodes, pages, and reclaim of them")
+
+
 def fork_exit() -> Figure:
     """fork() and exit() of a task with 64 GiB."""
     kernel = large()
@@ -138,6 +159,7 @@ ROWS = (
     Row("echo 2-3 > mems, task of 64 GiB", "ms", echo_mems, goal=5),
     Row("fork and exit, task of 64 GiB", "ms", fork_exit),
     Row("page cache fill of 64 GiB with reclaim", "ms", fill_cache),
+    Row("read one of 20,000 small files with reclaim", "us", small_files),
     Row("big64 (12 TiB) filled: memory", "MB", big64_memory, goal=150),
     Row("big64 (12 TiB) filled: time", "s", big64_time),
 )
