@@ -52,10 +52,12 @@ def mounted(fixture: str, *options: str) -> Iterator[Path]:
         machine = ROOT / "fixtures" / "oracle" / f"{fixture}.toml"
         command = [sys.executable, "-m", "numafs", "mount", "-f", "-o", ",".join(("time=step", "nowatch", *options)),
                    str(machine), where]
-        with open(os.path.join(tempfile.gettempdir(), f"numafs-{os.getpid()}.log"), "w+") as log:
+        with tempfile.TemporaryFile("w+") as log:
             daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
             try:
-                _wait(daemon, Path(where))
+                if not _answers(daemon, Path(where)):
+                    log.seek(0)
+                    raise RuntimeError(f"{machine} was not mounted:\n{log.read()}")
                 yield Path(where)
             finally:
                 _end(daemon, where)
@@ -70,12 +72,14 @@ def _end(daemon: subprocess.Popen[bytes], where: str) -> None:
         daemon.wait()
 
 
-def _wait(daemon: subprocess.Popen[bytes], where: Path) -> None:
+def _answers(daemon: subprocess.Popen[bytes], where: Path) -> bool:
+    """Wait until the mount answers; False if the daemon gave up or takes too long."""
     deadline = time.monotonic() + 60
     while not (where / "numafs").exists():
         if daemon.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{where} did not answer")
+            return False
         time.sleep(0.02)
+    return True
 
 
 def _environment(machine: Machine, root: Path, work: Path, scenario: Scenario, topology: str) -> dict[str, str]:
