@@ -168,6 +168,7 @@ def tasks_dir(kernel: Kernel) -> Dir:
 
 # ---------------------------------------------------------------- the rest
 
+STEP_MAX_NS = 86_400 * 10**9
 _UNITS = {"": 1_000_000_000, "ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
 
 
@@ -184,7 +185,10 @@ def parse_duration(text: str) -> int:
 
 def step_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
     """Let model time pass, and what is due in it happen."""
-    kernel.clock.advance(parse_duration(data.decode("ascii", "replace")))
+    duration = parse_duration(data.decode("ascii", "replace"))
+    if duration > STEP_MAX_NS:
+        raise EINVAL(f"{duration // 10**9} seconds are more than a day")
+    kernel.clock.advance(duration)
 
 
 def clock_show(kernel: Kernel) -> str:

@@ -151,6 +151,7 @@ def load(kernel: Kernel, task: Task, r: int, off: int = 0, len: int | None = Non
 
 
 LOOP_STEP_NS = 100_000_000
+LOOP_MAX_SECONDS = 3600
 
 
 def loop(kernel: Kernel, task: Task, r: int, seconds: int) -> str:
@@ -159,6 +160,8 @@ def loop(kernel: Kernel, task: Task, r: int, seconds: int) -> str:
     Simplified: all pages at once, ten times a second.
     """
     start, stop = region(kernel, task, r)
+    if not 0 <= seconds <= LOOP_MAX_SECONDS:
+        raise bad(f"loop: {seconds} is not between 0 and {LOOP_MAX_SECONDS} seconds")
     end = kernel.clock.now + seconds * 1_000_000_000
     memory.touch(kernel, task, start, stop, True)
     while kernel.clock.now < end:
@@ -251,6 +254,8 @@ def movepages(
     flags: int | None = None, stride: int = 1,
 ) -> str:
     """move_pages(2) of `n` pages of a region, or with `query` where they are; how many have which status."""
+    if not 0 <= n <= STRIDE // kernel.machine.page_size:
+        raise bad(f"movepages: a region does not have {n} pages")
     first = region(kernel, task, r)[0] if not pid else region_at(kernel, r)
     vpns = [first + page + i * stride for i in range(n)]
     nodes = None if node == QUERY else [node] * n

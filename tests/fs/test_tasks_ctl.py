@@ -83,9 +83,11 @@ def test_time_passes_by_the_step(kernel: Kernel, root: Root) -> None:
     kernel.clock.now = 0
     root.write_text("numafs/step", "1.5\n")
     assert root.read_text("numafs/clock") == "1.500000000\n"
-    with pytest.raises(OSError) as error:
-        root.write_text("numafs/step", "soon")
-    assert error.value.errno == errno.EINVAL
+    for text in ("soon", "-1", "1h", "86401"):
+        with pytest.raises(OSError) as error:
+            root.write_text("numafs/step", text)
+        assert error.value.errno == errno.EINVAL
+    assert root.read_text("numafs/clock") == "1.500000000\n"
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,14 @@ def test_looping_lets_model_time_pass(kernel: Kernel, task: Task) -> None:
     assert 2.0 <= (kernel.clock.now - before) / 1e9 < 2.1
 
 
+@pytest.mark.parametrize("line", ["loop 0 3601", "loop 0 -1", "movepages 0 0 16777217 1", "movepages 0 0 -1 1"])
+def test_what_would_never_end_is_refused(kernel: Kernel, task: Task, line: str) -> None:
+    verbs.run_verb(kernel, task, "alloc 1M")
+    with pytest.raises(OSError) as error:
+        verbs.run_verb(kernel, task, line)
+    assert error.value.errno == errno.EINVAL
+
+
 # ---------------------------------------------------------------- files
 
 
