@@ -54,6 +54,7 @@ MPOL_F_NODE = 1
 MPOL_F_ADDR = 2
 MPOL_F_MEMS_ALLOWED = 4
 
+UINT = 1 << 32
 WINDOW = 65536
 """Pages of an interleaved stretch that are handed out together, so that its lanes fill side by side."""
 
@@ -371,13 +372,20 @@ def placements(
 
 
 def _deal(nodes: Mask, pages: range, index: int) -> Iterator[tuple[range, Placement]]:
-    """Deal `pages` out over `nodes`, the first to the one at `index` (offset_il_node)."""
+    """Deal `pages` out over `nodes`, the first to the one at `index` (offset_il_node).
+
+    The kernel counts in an unsigned int: at each multiple of 2**32 pages the dealing begins anew.
+    """
     order = list(members(nodes))
     width = len(order)
-    for begin in range(0, len(pages), WINDOW // width * width):
-        window = pages[begin : begin + WINDOW // width * width]
+    index %= UINT
+    here = pages[: UINT - index]
+    for begin in range(0, len(here), WINDOW // width * width):
+        window = here[begin : begin + WINDOW // width * width]
         for i in range(min(width, len(window))):
             yield window[i::width], page_alloc.Placement(order[(index + i) % width], interleave=True)
+    if len(here) < len(pages):
+        yield from _deal(nodes, pages[len(here) :], 0)
 
 
 def file_placements(
