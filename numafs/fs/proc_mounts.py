@@ -32,14 +32,20 @@ FIXED = (
     Mount("rootfs", "/", "rootfs", "rw"),
     Mount("proc", "/proc", "proc", QUIET),
     Mount("sysfs", "/sys", "sysfs", QUIET),
-    Mount("cgroup", "/sys/fs/cgroup/cpuset", "cgroup", options=",cpuset"),
-    Mount("none", "/dev/cpuset", "cgroup", options=",cpuset,noprefix,release_agent=/sbin/cpuset_release_agent"),
 )
+CGROUP = {
+    "v1": (
+        Mount("cgroup", "/sys/fs/cgroup/cpuset", "cgroup", options=",cpuset"),
+        Mount("none", "/dev/cpuset", "cgroup", options=",cpuset,noprefix,release_agent=/sbin/cpuset_release_agent"),
+    ),
+    "v2": (Mount("none", "/sys/fs/cgroup/unified", "cgroup2"),),
+}
 
 
 def mounts(kernel: Kernel) -> Iterator[Mount]:
     """Every mount of the machine; its disks lie below /data."""
     yield from FIXED
+    yield from CGROUP.get(kernel.machine.cgroup, ())
     if kernel.machine.disks:
         yield Mount("/dev/vda", "/data", "ext4")
 

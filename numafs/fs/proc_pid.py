@@ -146,7 +146,8 @@ def cpuset_show(entry: Entry) -> str:
 
 def cgroup_show(entry: Entry) -> str:
     """kernel/cgroup/cgroup.c:proc_cgroup_show() (v6.1)."""
-    return f"1:cpuset:{cpuset.path(entry.task.cpuset)}\n"
+    group = entry.task.cgroup
+    return f"1:cpuset:{cpuset.path(entry.task.cpuset)}\n" if group is None else f"0::{cpuset.path(group)}\n"
 
 
 def comm_store(entry: Entry, data: bytes, caller: Caller) -> None:

@@ -31,10 +31,15 @@ OTHER_CONTROLLERS = (
 
 
 def cgroups_show(kernel: Kernel) -> str:
-    """kernel/cgroup/cgroup-v1.c:proc_cgroupstats_show() (v6.1): the cpuset controller is in hierarchy 1."""
-    groups = sum(1 for _ in descendants(kernel.cpusets.root))
-    rest = "".join(f"{name}\t0\t1\t1\n" for name in OTHER_CONTROLLERS)
-    return f"#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t1\t{groups}\t1\n{rest}"
+    """kernel/cgroup/cgroup-v1.c:proc_cgroupstats_show() (v6.1).
+
+    With v1 the cpuset controller is in hierarchy 1, all others, and with v2 it too, in the default one.
+    """
+    dfl = kernel.cgrp_dfl_root
+    cpusets = sum(1 for _ in descendants(dfl.root if dfl else kernel.cpusets.root))
+    rest = "".join(f"{name}\t0\t{cpusets if dfl else 1}\t1\n" for name in OTHER_CONTROLLERS)
+    hierarchy = 0 if dfl else 1
+    return f"#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t{hierarchy}\t{cpusets}\t1\n{rest}"
 
 
 NODEV = ("sysfs", "tmpfs", "bdev", "proc", "cgroup", "cgroup2", "cpuset", "devtmpfs", "ramfs", "hugetlbfs", "devpts")

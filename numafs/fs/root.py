@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .cgroup_v1 import cpuset_dir
+from .cgroup_v2 import unified_dir
 from .data import data_dir
 from .procfs import proc_dir
 from .sysfs_bus import add_buses, add_pci
@@ -28,7 +29,8 @@ def build(kernel: Kernel) -> Root:
     root = Root()
     root.add("sys", sysfs(kernel))
     root.add("proc", proc_dir(kernel))
-    root.dir("dev", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=True))
+    if kernel.machine.cgroup == "v1":
+        root.dir("dev", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=True))
     root.add("numafs", numafs_dir(kernel))
     root.find = lambda name: root.add("data", data_dir(kernel)) if name == "data" else None
     root.more = lambda: () if "data" in root.children else ("data",)
@@ -48,5 +50,13 @@ def sysfs(kernel: Kernel) -> Dir:
     add_pci(buses, top.dir("devices"), kernel)
     top.dir("kernel", mode=0o755).add("mm", mm_dir(kernel))
     top.dir("kernel").add("slab", slab_dir(kernel))
-    top.dir("fs", mode=0o755).dir("cgroup", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=False))
+    add_cgroup(top.dir("fs", mode=0o755), kernel)
     return top
+
+
+def add_cgroup(fs: Dir, kernel: Kernel) -> None:
+    """fs/cgroup: the hierarchy that has the cpuset controller."""
+    if kernel.machine.cgroup == "v1":
+        fs.dir("cgroup", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=False))
+    elif kernel.machine.cgroup == "v2":
+        fs.dir("cgroup", PLAIN).add("unified", unified_dir(kernel))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numafs.kernel import cpuset, sched
+from numafs.kernel import cgroup_v2, cpuset, sched
 from numafs.kernel.errors import EINVAL, EPERM, ESRCH, TaskKilled
 from numafs.kernel.nodemask import Mask, mask_of, members
 
@@ -23,12 +23,12 @@ from . import verb_files, verb_kernel, verb_memory
 from .verb_grammar import Grammar, Verb, bad, doing, split_line
 
 if TYPE_CHECKING:
-    from numafs.kernel.cpuset import Cpuset
+    from numafs.kernel.cgroup import G, Hierarchy
     from numafs.kernel.kernel import Kernel
     from numafs.kernel.mm import Task
 
 __all__ = [
-    "TASK_OPTIONS", "VERBS", "Call", "apply_options", "create_task", "find_cpuset", "help_text", "parse", "run_calls",
+    "TASK_OPTIONS", "VERBS", "Call", "apply_options", "create_task", "find_group", "help_text", "parse", "run_calls",
     "run_oneshot", "run_verb",
 ]
 
@@ -59,17 +59,22 @@ def runson(kernel: Kernel, task: Task) -> str:
 
 
 def attach(kernel: Kernel, task: Task, path: str) -> str:
-    """Enter a cpuset, as by writing the pid to its cgroup.procs."""
+    """Enter a cpuset, or with cgroup v2 a group, as by writing the pid to its cgroup.procs."""
     with doing("attach"):
-        group = find_cpuset(kernel, path)
-        cpuset.attach(kernel, group, task.pid, whole_process=True)
+        if kernel.cgrp_dfl_root is not None:
+            group = find_group(kernel.cgrp_dfl_root, path, r"sys/fs/cgroup/unified")
+            leader = cgroup_v2.find_task(kernel, task.pid, whole_process=True)
+            cgroup_v2.attach(kernel, group, leader, whole_process=True)
+        else:
+            cs = find_group(kernel.cpusets, path, r"sys/fs/cgroup/cpuset|dev/cpuset")
+            cpuset.attach(kernel, cs, task.pid, whole_process=True)
     return ""
 
 
-def find_cpuset(kernel: Kernel, path: str) -> Cpuset:
-    """The cpuset `/a/b`; the path may be that of its directory, however it is mounted."""
-    inside = re.sub(r"^.*?(sys/fs/cgroup/cpuset|dev/cpuset)(?=/|$)", "", path)
-    group = kernel.cpusets.lookup(inside)
+def find_group(hierarchy: Hierarchy[G], path: str, mounts: str) -> G:
+    """The group `/a/b`; the path may be that of its directory, however it is mounted."""
+    inside = re.sub(rf"^.*?({mounts})(?=/|$)", "", path)
+    group = hierarchy.lookup(inside)
     if group is None:
         raise OSError(errno.ENOENT, f"No such file or directory: cpuset {inside or '/'}")
     return group

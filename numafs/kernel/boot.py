@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import hugetlb, khugepaged, page_alloc, swap
+from .cgroup_v2 import DefaultHierarchy
 from .cpuset import CpusetHierarchy
 from .fork import TaskTable
 from .initmem import populate
@@ -45,6 +46,7 @@ def boot(machine: Machine) -> Kernel:
     page_alloc.build_all_zonelists(kernel, boot=True)
     page_alloc.init_per_zone_wmark_min(kernel)
     kernel.slab = SlabCaches(kernel)
+    kernel.cgrp_dfl_root = DefaultHierarchy() if machine.cgroup == "v2" else None
     kernel.cpusets = CpusetHierarchy(kernel)
     kernel.tasks = TaskTable(kernel)
     kernel.fs = Filesystem(kernel)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .mm import Task
 
 __all__ = [
-    "Cgroup", "Hierarchy", "check_for_release", "descendants", "exit_task", "may_attach", "move", "path", "populated",
-    "procs", "remove", "rename", "tasks", "valid_name",
+    "Cgroup", "G", "Hierarchy", "check_for_release", "descendants", "exit_task", "may_attach", "may_schedule", "move",
+    "path", "populated", "procs", "remove", "rename", "tasks", "valid_name",
 ]
 
 FILES = 17
@@ -159,8 +159,14 @@ def may_attach(task: Task, uid: int, writer_uid: int | None) -> None:
     """
     if uid not in (0, task.uid):
         raise EACCES(f"the file was opened by uid {uid}, task {task.pid} is uid {task.uid}")
-    if writer_uid is not None and writer_uid not in (0, task.uid):
-        raise EPERM(f"uid {writer_uid} may not schedule task {task.pid} of uid {task.uid}")
+    if writer_uid is not None:
+        may_schedule(task, writer_uid)
+
+
+def may_schedule(task: Task, uid: int) -> None:
+    """May `uid` say where `task` runs? (cap_task_setscheduler)."""
+    if uid not in (0, task.uid):
+        raise EPERM(f"uid {uid} may not schedule task {task.pid} of uid {task.uid}")
 
 
 def move(kernel: Kernel, hierarchy: Hierarchy[G], task: Task, old: G, new: G) -> None:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import cgroup, cpuset
+from . import cgroup, cgroup_v2, cpuset
 from .check_pages import describe
 from .mmzone import PageUse, Zone
 from .page import Kind, Run, Space
@@ -170,6 +170,25 @@ def check_cpusets(kernel: Kernel) -> list[str]:
         found += [f"{task.comm} ({task.pid}) of cpuset {cs.name!r} is in no task table" for task in cs.members
                   if task not in tasks]
     found += [f"{task.comm} ({task.pid}) is in no cpuset" for task in tasks if task not in members]
+    return found + check_groups(kernel)
+
+
+def check_groups(kernel: Kernel) -> list[str]:
+    """cgroup v2: each task is in one group, and feels the cpuset that this has or inherits."""
+    found: list[str] = []
+    if kernel.cgrp_dfl_root is None:
+        return found
+    seen: set[object] = set()
+    for group in cgroup.descendants(kernel.cgrp_dfl_root.root):
+        seen |= set(group.members)
+        cs = cgroup_v2.effective_cpuset(group)
+        found += [f"{task.comm} ({task.pid}) is in group {group.name!r} and does not know" for task in group.members
+                  if task.cgroup is not group]
+        found += [f"{task.comm} ({task.pid}) feels cpuset {task.cpuset.name!r}, group {group.name!r} has {cs.name!r}"
+                  for task in group.members if task.cpuset is not cs]
+        if group.cpuset is not None and (group.cpuset.group is not group or group.cpuset.dead):
+            found.append(f"group {group.name!r} has a cpuset of others")
+    found += [f"{task.comm} ({task.pid}) is in no group" for task in kernel.tasks if task not in seen]
     return found
 
 
@@ -177,10 +196,15 @@ def check_group(kernel: Kernel, cs: Cpuset) -> list[str]:
     """One cpuset: against its parent, and its tasks' nodes."""
     found = []
     for child in cs.nested():
-        if child.cpus_allowed & ~cs.cpus_allowed:
+        if child.effective_cpus & ~(cs.effective_cpus | cs.subparts_cpus):
             found.append(f"cpuset {child.name!r} has CPUs that its parent has not")
-        if child.mems_allowed & ~cs.mems_allowed:
+        if child.effective_mems & ~cs.effective_mems:
             found.append(f"cpuset {child.name!r} has nodes that its parent has not")
+        effective = child.effective_cpus, child.effective_mems
+        if cs.group is None and (child.cpus_allowed, child.mems_allowed) != effective:
+            found.append(f"cpuset {child.name!r} of cgroup v1 has not what is configured")
+    if cs.effective_cpus & cs.subparts_cpus:
+        found.append(f"cpuset {cs.name!r} uses CPUs that it gave to its partitions")
     mems = cpuset.guarantee_online_mems(kernel, cs)
     found += [f"{task.comm} ({task.pid}) of cpuset {cs.name!r} may use nodes {task.mems_allowed:#x}, not {mems:#x}"
               for task in cs.members if task.mems_allowed != mems]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """cpusets: on which CPUs and from which nodes the threads of a group may run and allocate.
 
-kernel/cgroup/cpuset.c (v6.1), with the rules of cgroup v1. `effective_cpus` and
-`effective_mems` are kept apart from what is configured, though v1 has them equal. Hot-plug is
-in `cpuset_hotplug`.
+kernel/cgroup/cpuset.c (v6.1), with the rules of cgroup v1, where `effective_cpus` and
+`effective_mems` are what is configured. Those of v2 are in `cpuset_v2`, hot-plug is in
+`cpuset_hotplug`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from .nodemask import Mask, list_text, members, parse_list
 from .sched import sched_domain_level_max, set_cpus_allowed
 
 if TYPE_CHECKING:
+    from .cgroup_v2 import Group
     from .kernel import Kernel
     from .mm import Mm, Task
 
 __all__ = [
-    "CS", "Cpuset", "CpusetHierarchy", "attach", "cpus_store", "cpuset_cpus_allowed", "cpuset_mems_allowed",
-    "exit_task", "fmeter_getrate", "memory_pressure_bump", "mems_store", "mkdir", "node_allowed", "path", "procs",
+    "CS", "Cpuset", "CpusetHierarchy", "attach", "can_attach", "check_insane_mems_config", "configured_cpus",
+    "configured_mems", "cpus_store", "cpuset_cpus_allowed", "cpuset_mems_allowed", "exit_task",
+    "fmeter_getrate", "memory_pressure_bump", "mems_store", "mkdir", "node_allowed", "path", "procs",
     "rename", "rmdir", "tasks", "transfer_tasks", "update_flag", "update_relax_domain_level",
-    "update_tasks_cpumask", "update_tasks_nodemask",
+    "update_tasks_cpumask", "update_tasks_nodemask", "validate_change",
 ]
 
 _BLANKS = " \t\n\v\f\r"
@@ -53,8 +55,16 @@ class Cpuset(Cgroup):
 
     parent: Cpuset | None
 
-    def __init__(self, name: str, parent: Cpuset | None, uid: int = 0, gid: int = 0, mode: int = 0o755) -> None:
+    def __init__(
+        self, name: str, parent: Cpuset | None, uid: int = 0, gid: int = 0, mode: int = 0o755, *,
+        group: Group | None = None,
+    ) -> None:
         super().__init__(name, parent, uid, gid, mode)
+        self.group = group
+        """The group of cgroup v2 that has it; None with v1, where it is a group itself.
+
+        With v2 its members are the tasks that feel it, also those of groups below that have none.
+        """
         inherited = parent.flags & (CS.SPREAD_PAGE | CS.SPREAD_SLAB) if parent else CS(0)
         self.flags: CS = CS.SCHED_LOAD_BALANCE | inherited
         self.cpus_allowed: Mask = 0
@@ -64,6 +74,14 @@ class Cpuset(Cgroup):
         self.effective_mems: Mask = 0
         self.old_mems: Mask = 0
         """The nodes that its tasks were last told: where memory_migrate moves from, wherever the pages are."""
+        self.subparts_cpus: Mask = 0
+        """CPUs that its child partitions own (v2)."""
+        self.partition = 0
+        """partition_root_state (v2), a cpuset_partition.Prs."""
+        self.prs_err = ""
+        """Why it is no valid partition."""
+        self.use_parent_ecpus = False
+        """Are its effective CPUs its parent's, for want of its own (v2)?"""
         self.relax_domain_level = -1
         self.fmeter = Fmeter()
 
@@ -78,10 +96,15 @@ class CpusetHierarchy(Hierarchy[Cpuset]):
     """The one hierarchy of cpusets."""
 
     def __init__(self, kernel: Kernel) -> None:
-        root = Cpuset("", None)
+        dfl = kernel.cgrp_dfl_root
+        root = Cpuset("", None, group=dfl.root if dfl else None)
         root.flags |= CS.CPU_EXCLUSIVE | CS.MEM_EXCLUSIVE
         root.cpus_allowed = root.effective_cpus = kernel.cpu_online
         root.mems_allowed = root.effective_mems = kernel.node_states_memory
+        if dfl is not None:
+            dfl.root.cpuset = root
+            root.cpus_allowed, root.mems_allowed = kernel.cpu_possible, kernel.node_possible
+            root.partition = 1
         root.old_mems = (1 << kernel.machine.max_numnodes) - 1
         super().__init__(root)
         self.memory_pressure_enabled = False
@@ -114,7 +137,7 @@ def rmdir(kernel: Kernel, cs: Cpuset) -> None:
 
 def cpus_store(kernel: Kernel, cs: Cpuset, text: str) -> None:
     """cpuset.cpus: the CPUs of the group's threads, whose affinity becomes these (update_cpumask)."""
-    cpus = _configured(kernel, cs, text, kernel.cpusets.root.cpus_allowed, len(kernel.cpu_to_node))
+    cpus = configured_cpus(kernel, cs, text)
     if cpus == cs.cpus_allowed:
         return
     validate_change(cs, cpus, cs.mems_allowed, cs.flags)
@@ -124,13 +147,23 @@ def cpus_store(kernel: Kernel, cs: Cpuset, text: str) -> None:
 
 def mems_store(kernel: Kernel, cs: Cpuset, text: str) -> None:
     """cpuset.mems: the nodes of the group's threads; with memory_migrate their pages follow (update_nodemask)."""
-    mems = _configured(kernel, cs, text, kernel.cpusets.root.mems_allowed, kernel.machine.max_numnodes)
+    mems = configured_mems(kernel, cs, text)
     if mems == cs.mems_allowed:
         return
     validate_change(cs, cs.cpus_allowed, mems, cs.flags)
     check_insane_mems_config(kernel, mems)
     cs.mems_allowed = cs.effective_mems = mems
     update_tasks_nodemask(kernel, cs)
+
+
+def configured_cpus(kernel: Kernel, cs: Cpuset, text: str) -> Mask:
+    """The CPUs in `text`, if they may be written to `cs` at all."""
+    return _configured(kernel, cs, text, kernel.cpusets.root.cpus_allowed, len(kernel.cpu_to_node))
+
+
+def configured_mems(kernel: Kernel, cs: Cpuset, text: str) -> Mask:
+    """The nodes in `text`, if they may be written to `cs` at all."""
+    return _configured(kernel, cs, text, kernel.cpusets.root.mems_allowed, kernel.machine.max_numnodes)
 
 
 def _configured(kernel: Kernel, cs: Cpuset, text: str, possible: Mask, bits: int) -> Mask:
@@ -166,15 +199,12 @@ def validate_change(cs: Cpuset, cpus: Mask, mems: Mask, flags: CS) -> None:
 
     Simplified: there are no deadline tasks.
     """
-    for child in cs.nested():
-        if not is_cpuset_subset(child.cpus_allowed, child.mems_allowed, child.flags, cpus, mems, flags):
-            raise EBUSY(f"child {path(child)} would not fit")
+    if cs.group is None:
+        validate_change_legacy(cs, cpus, mems, flags)
     parent = cs.parent
     if parent is None:
         return
-    if not is_cpuset_subset(cpus, mems, flags, parent.cpus_allowed, parent.mems_allowed, parent.flags):
-        raise EACCES(f"does not fit the parent {path(parent)}")
-    if (cs.cpus_allowed and not cpus or cs.mems_allowed and not mems) and cgroup.populated(cs):
+    if (cs.cpus_allowed and not cpus or cs.mems_allowed and not mems) and cgroup.populated(cs.group or cs):
         raise ENOSPC("there are tasks in it or below")
     for sibling in parent.nested():
         if sibling is cs:
@@ -184,6 +214,16 @@ def validate_change(cs: Cpuset, cpus: Mask, mems: Mask, flags: CS) -> None:
             raise EINVAL(f"CPUs {list_text(cpus & sibling.cpus_allowed)} are those of {path(sibling)}, exclusively")
         if exclusive & CS.MEM_EXCLUSIVE and mems & sibling.mems_allowed:
             raise EINVAL(f"nodes {list_text(mems & sibling.mems_allowed)} are those of {path(sibling)}, exclusively")
+
+
+def validate_change_legacy(cs: Cpuset, cpus: Mask, mems: Mask, flags: CS) -> None:
+    """With v1 groups lie within their parents."""
+    for child in cs.nested():
+        if not is_cpuset_subset(child.cpus_allowed, child.mems_allowed, child.flags, cpus, mems, flags):
+            raise EBUSY(f"child {path(child)} would not fit")
+    parent = cs.parent
+    if parent and not is_cpuset_subset(cpus, mems, flags, parent.cpus_allowed, parent.mems_allowed, parent.flags):
+        raise EACCES(f"does not fit the parent {path(parent)}")
 
 
 def is_cpuset_subset(cpus: Mask, mems: Mask, flags: CS, in_cpus: Mask, in_mems: Mask, in_flags: CS) -> bool:
@@ -220,7 +260,7 @@ def cpuset_cpus_allowed(kernel: Kernel, task: Task) -> Mask:
     cs = task.cpuset
     while not cs.effective_cpus & kernel.cpu_online and cs.parent:
         cs = cs.parent
-    return cs.effective_cpus & kernel.cpu_online
+    return cs.effective_cpus & kernel.cpu_online or kernel.cpu_online
 
 
 def cpuset_mems_allowed(kernel: Kernel, task: Task) -> Mask:
@@ -229,15 +269,16 @@ def cpuset_mems_allowed(kernel: Kernel, task: Task) -> Mask:
 
 
 def update_tasks_cpumask(kernel: Kernel, cs: Cpuset) -> None:
-    """Overwrite the affinity of the group's threads."""
+    """Overwrite the affinity of the group's threads, except where it is fixed."""
     for task in list(cs.members):
-        set_cpus_allowed(kernel, task, _cpus_for(kernel, cs))
+        if not task.bound:
+            set_cpus_allowed(kernel, task, _cpus_for(kernel, cs))
 
 
 def _cpus_for(kernel: Kernel, cs: Cpuset) -> Mask:
-    """The affinity of a thread in `cs`: in the root every possible CPU, on line or not."""
+    """The affinity of a thread in `cs`: in the root every possible CPU, on line or not, that no partition owns."""
     if cs.parent is None:
-        return (1 << len(kernel.cpu_to_node)) - 1
+        return kernel.cpu_possible & ~cs.subparts_cpus
     return cs.effective_cpus
 
 
@@ -299,10 +340,15 @@ def attach(
     moving = [thread for thread in threads if thread.cpuset is not cs]
     if not moving:
         return
-    if not cs.effective_cpus or not cs.mems_allowed:
-        raise ENOSPC(f"{path(cs)} has no {'mems' if cs.effective_cpus else 'cpus'}")
+    can_attach(cs)
     may_attach(task, uid, writer_uid)
     transfer_tasks(kernel, moving, cs)
+
+
+def can_attach(cs: Cpuset) -> None:
+    """Can a task live there? With v2 there always is a node (cpuset_can_attach)."""
+    if not cs.effective_cpus or cs.group is None and not cs.mems_allowed:
+        raise ENOSPC(f"{path(cs)} has no {'mems' if cs.effective_cpus else 'cpus'}")
 
 
 def transfer_tasks(kernel: Kernel, moving: list[Task], cs: Cpuset) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from . import binfmt, kernel_alloc, mmap, page_alloc
+from . import binfmt, cgroup_v2, kernel_alloc, mmap, page_alloc
 from . import cpuset as cpusets
 from .errors import EINVAL
 from .gfp import GFP_KERNEL
@@ -50,7 +50,7 @@ class TaskTable:
         everywhere = (1 << len(kernel.cpu_to_node)) - 1
         self.init = Task(
             1, 1, "init", Mm(), everywhere, nth(kernel.cpu_online, 0), kernel.node_states_memory, kernel.cpusets.root,
-            ppid=0,
+            ppid=0, cgroup=kernel.cgrp_dfl_root.root if kernel.cgrp_dfl_root else None,
         )
         """The task that orphans go to."""
         self._enter(self.init)
@@ -168,7 +168,7 @@ class TaskTable:
             pid, tgid or pid, parent.comm, None, parent.cpus_allowed, parent.cpu, parent.mems_allowed, parent.cpuset,
             ppid=parent.tgid, uid=uid, gid=gid, policy=policy, il_prev=parent.il_prev,
             spread_page=parent.spread_page, spread_slab=parent.spread_slab, oom_score_adj=parent.oom_score_adj,
-            start_ns=kernel.clock.now, cmdline=parent.cmdline,
+            start_ns=kernel.clock.now, cmdline=parent.cmdline, cgroup=parent.cgroup,
         )
         if task.tgid == pid:
             parent.children.append(task)
@@ -179,6 +179,8 @@ class TaskTable:
         self._by_pid[task.pid] = task
         self._threads.setdefault(task.tgid, []).append(task)
         task.cpuset.members[task] = None
+        if task.cgroup is not None:
+            task.cgroup.members[task] = None
         if task.mm is not None:
             task.mm.users.append(task)
 
@@ -200,6 +202,7 @@ class TaskTable:
             return
         task.exited = True
         self._exit_mm(kernel, task)
+        cgroup_v2.exit_task(kernel, task)
         cpusets.exit_task(kernel, task)
         kernel_alloc.exit_task(kernel, task)
         free_thread_stack(kernel, task)

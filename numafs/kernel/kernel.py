@@ -22,10 +22,12 @@ from .vmstat import VmEvents
 if TYPE_CHECKING:
     from numafs.machine.spec import Machine
 
+    from .cgroup_v2 import DefaultHierarchy
     from .cpuset import CpusetHierarchy
     from .filemap import Inode
     from .fork import TaskTable
     from .memory_hotplug import MemoryBlock
+    from .mm import Task
     from .namei import Filesystem
     from .slab import SlabCaches
     from .swap import SwapArea
@@ -48,6 +50,8 @@ class Kernel:
     vm: Sysctl
     """/proc/sys/vm and /proc/sys/kernel: `kernel.vm.zone_reclaim_mode`."""
     tasks: TaskTable
+    cgrp_dfl_root: DefaultHierarchy | None
+    """cgroup v2, on a machine whose cpuset controller is there."""
     cpusets: CpusetHierarchy
     fs: Filesystem
     slab: SlabCaches
@@ -93,6 +97,8 @@ class Kernel:
         self.dirty_inodes: dict[Inode, None] = {}
         self.on_oom_kill: Callable[[object], None] | None = None
         """Told of a real task that the OOM killer chose; the door decides what to do to the process."""
+        self.on_kill: Callable[[Task], None] | None = None
+        """Told of a real task that cgroup.kill is to kill; the door decides what to do to the process."""
 
     def has(self, feature: str) -> bool:
         """Does the machine's profile have this kernel feature?"""
@@ -107,6 +113,11 @@ class Kernel:
     def online_nodes(self) -> list[Pgdat]:
         """Nodes that are on line, by nid."""
         return [pgdat for pgdat in self.nodes if pgdat.online]
+
+    @property
+    def cpu_possible(self) -> Mask:
+        """cpu_possible_mask: every CPU that the machine could have."""
+        return (1 << len(self.cpu_to_node)) - 1
 
     @property
     def node_states_memory(self) -> Mask:

@@ -54,4 +54,5 @@ def _kthread(kernel: Kernel, pid: int, comm: str, cpus: Mask, *, bound: bool) ->
     return Task(
         pid, pid, comm, None, cpus, nth(usable, 0), kernel.node_states_memory, kernel.cpusets.root,
         ppid=0 if pid == KTHREADD else KTHREADD, kthread=True, bound=bound,
+        cgroup=kernel.cgrp_dfl_root.root if kernel.cgrp_dfl_root else None,
     )

@@ -17,6 +17,7 @@ from .page import Run, Space
 from .pgtable import PageTables
 
 if TYPE_CHECKING:
+    from .cgroup_v2 import Group
     from .cpuset import Cpuset
     from .filemap import Inode
     from .kernel_alloc import Block
@@ -204,6 +205,7 @@ class Task:
     """Where it last ran; its allocations are local to this CPU's node."""
     mems_allowed: Mask
     cpuset: Cpuset
+    """The group of cgroup v1; with v2 the cpuset that its group has or inherits."""
     ppid: int = 1
     uid: int = 0
     gid: int = 0
@@ -227,5 +229,7 @@ class Task:
     cmdline: tuple[str, ...] = ()
     stack: list[tuple[Zone, int]] = field(default_factory=list)
     """Its kernel stack: how many pages in which zone."""
+    cgroup: Group | None = None
+    """Its group of cgroup v2."""
     kernel_memory: list[Block] = field(default_factory=list)
     """What the kernel allocated on its behalf (kernel_alloc)."""

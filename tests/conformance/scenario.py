@@ -29,7 +29,10 @@ class Scenario:
 
     def fixture(self, topology: str) -> str:
         """The machine it runs on."""
-        return f"{topology}-swap" if "swap" in self.needs else topology
+        for need in ("swap", "v2"):
+            if need in self.needs:
+                return f"{topology}-{need}"
+        return topology
 
 
 def read(path: Path) -> Scenario:

@@ -15,13 +15,12 @@ from .transcript import Step, compare, errno_of, parse, render, step_difference
 
 FLOOR = {"a": 99, "b": 97, "c": 97, "d": 98, "e": 97}
 """Percent of the commands of a group that are equal."""
-NOT_MODELLED = {"d16-cpuset-v2": "cgroup v2"}
 
 
 def _of_group(group: str) -> list[Scenario]:
     return [
         scenario for scenario in scenarios()
-        if scenario.group == group and scenario.name not in NOT_MODELLED and "seed4" in scenario.topologies
+        if scenario.group == group and "seed4" in scenario.topologies
     ]
 
 
