@@ -15,6 +15,7 @@ VERBS = {
     "mount": "mount a machine on a directory",
     "umount": "unmount it, which ends its daemon",
     "task": "make tasks in a mounted machine and let them allocate, read, migrate ...",
+    "dmesg": "print the kernel log of a mounted machine",
     "machines": "list the machines that come with numafs",
     "show": "show what a machine is made of",
 }

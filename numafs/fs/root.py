@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .cgroup_v1 import cpuset_dir
 from .cgroup_v2 import unified_dir
 from .data import data_dir
+from .dev_kmsg import DevKmsg
 from .procfs import proc_dir
 from .sysfs_bus import add_buses, add_pci
 from .sysfs_cpu import cpu_dir
@@ -29,8 +30,10 @@ def build(kernel: Kernel) -> Root:
     root = Root()
     root.add("sys", sysfs(kernel))
     root.add("proc", proc_dir(kernel))
+    dev = root.dir("dev", PLAIN)
+    dev.add("kmsg", DevKmsg(kernel))
     if kernel.machine.cgroup == "v1":
-        root.dir("dev", PLAIN).add("cpuset", cpuset_dir(kernel, noprefix=True))
+        dev.add("cpuset", cpuset_dir(kernel, noprefix=True))
     root.add("numafs", numafs_dir(kernel))
     root.find = lambda name: root.add("data", data_dir(kernel)) if name == "data" else None
     root.more = lambda: () if "data" in root.children else ("data",)

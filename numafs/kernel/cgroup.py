@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .errors import EACCES, EBUSY, EEXIST, EINVAL, EIO, EPERM
+from .printk import Level
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -199,6 +200,6 @@ def check_for_release(kernel: Kernel, hierarchy: Hierarchy[G], group: Cgroup) ->
         return
     if not hierarchy.release_agent:
         return
-    kernel.printk(f"cgroup: release agent: {hierarchy.release_agent} {path(group)}")
+    kernel.printk(f"cgroup: release agent: {hierarchy.release_agent} {path(group)}", Level.INFO)
     if hierarchy.on_release:
         hierarchy.on_release(hierarchy.release_agent, path(group))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .cpuset_hotplug import cpuset_update_active_cpus
 from .errors import EBUSY, EINVAL, EPERM
+from .printk import Level
 from .sched import select_fallback_rq
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def cpu_up(kernel: Kernel, cpu: int) -> None:
     if kernel.cpu_online >> cpu & 1:
         return
     kernel.cpu_online |= 1 << cpu
+    kernel.printk(f"smpboot: Booting Node {kernel.cpu_to_node[cpu]} Processor {cpu} APIC {cpu:#x}", Level.INFO)
     cpuset_update_active_cpus(kernel)
 
 
@@ -44,7 +46,7 @@ def cpu_down(kernel: Kernel, cpu: int) -> None:
     if kernel.cpu_online == 1 << cpu:
         raise EBUSY(f"CPU {cpu} is the last one")
     kernel.cpu_online &= ~(1 << cpu)
-    kernel.printk(f"smpboot: CPU {cpu} is now offline")
+    kernel.printk(f"smpboot: CPU {cpu} is now offline", Level.INFO)
     for task in kernel.tasks:
         if task.cpu == cpu and not task.bound:
             select_fallback_rq(kernel, task)

@@ -20,6 +20,7 @@ from .gfp import Gfp
 from .mempolicy import mpol_rebind_mm, mpol_rebind_task
 from .migrate import do_migrate_pages
 from .nodemask import Mask, list_text, members, parse_list
+from .printk import Level
 from .sched import sched_domain_level_max, set_cpus_allowed
 
 if TYPE_CHECKING:
@@ -241,8 +242,11 @@ def check_insane_mems_config(kernel: Kernel, mems: Mask) -> None:
         return
     if all(not any(zone.populated for zone in pgdat.zones[:movable]) for pgdat in nodes):
         hierarchy.insane_mems_reported = True
-        kernel.printk(f"Unsupported (movable nodes only) cpuset configuration detected (nmask={list_text(mems)})!")
-        kernel.printk("Cpuset allocations might fail even with a lot of memory available.")
+        nmask = list_text(mems)
+        kernel.printk(
+            f"Unsupported (movable nodes only) cpuset configuration detected (nmask={nmask})!\n"
+            "Cpuset allocations might fail even with a lot of memory available.", Level.INFO,
+        )
 
 
 # ---------------------------------------------------------------- what it means for the threads

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import EINVAL
 from .filemap import fadvise_dontneed
+from .printk import Level
 from .shrinker import drop_slab
 from .vmstat import VmEvent
 
@@ -35,7 +36,7 @@ def drop_caches(kernel: Kernel, task: Task | None, value: int) -> None:
         kernel.events.inc(VmEvent.DROP_SLAB)
     if not kernel.drop_caches_quiet:
         comm, pid = (task.comm, task.pid) if task else ("swapper", 0)
-        kernel.printk(f"{comm} ({pid}): drop_caches: {value}")
+        kernel.printk(f"{comm} ({pid}): drop_caches: {value}", Level.INFO)
     kernel.drop_caches_quiet |= bool(value & QUIET)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GFP_ATOMIC", "GFP_HIGHUSER_MOVABLE", "GFP_KERNEL", "GFP_MIGRATE", "GFP_TRANSHUGE", "GFP_TRANSHUGE_LIGHT", "Gfp",
-    "gfp_zone",
+    "gfp_zone", "show_gfp_flags",
 ]
 
 
@@ -43,6 +43,8 @@ class Gfp(int):
     RETRY_MAYFAIL: ClassVar[Gfp]
     """Tries hard, but never invokes the OOM killer."""
     NOFAIL: ClassVar[Gfp]
+    NOWARN: ClassVar[Gfp]
+    """Its failure is nothing to report."""
     WRITE: ClassVar[Gfp]
     """The page will be dirtied: nodes over their share of the dirty limit are passed over (spread_dirty_pages)."""
 
@@ -68,11 +70,12 @@ Gfp.NORETRY = Gfp(1 << 10)
 Gfp.RETRY_MAYFAIL = Gfp(1 << 11)
 Gfp.NOFAIL = Gfp(1 << 12)
 Gfp.WRITE = Gfp(1 << 13)
+Gfp.NOWARN = Gfp(1 << 14)
 
 GFP_ATOMIC = Gfp.HIGH | Gfp.KSWAPD_RECLAIM
 GFP_KERNEL = Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM
 GFP_HIGHUSER_MOVABLE = GFP_KERNEL | Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL
-GFP_TRANSHUGE_LIGHT = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL
+GFP_TRANSHUGE_LIGHT = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.NOWARN
 GFP_TRANSHUGE = GFP_TRANSHUGE_LIGHT | Gfp.DIRECT_RECLAIM | Gfp.NORETRY
 GFP_MIGRATE = GFP_HIGHUSER_MOVABLE | Gfp.THISNODE
 """Targets of page migration (alloc_migration_target)."""
@@ -97,3 +100,31 @@ def _gfp_zone(kernel: Kernel, gfp: Gfp) -> int:
     if gfp & Gfp.HIGHMEM and kernel.machine.highmem:
         return types.index(kernel.machine.highmem)
     return types.index("Normal")
+
+
+_SHOWN = (
+    (Gfp.NOWARN, 0x2000, "__GFP_NOWARN"), (Gfp.RETRY_MAYFAIL, 0x4000, "__GFP_RETRY_MAYFAIL"),
+    (Gfp.NOFAIL, 0x8000, "__GFP_NOFAIL"), (Gfp.NORETRY, 0x10000, "__GFP_NORETRY"),
+)
+
+
+def show_gfp_flags(gfp: Gfp, *, zeroed: bool = False) -> str:
+    """The flags as the kernel prints them, by number and by name (%#x(%pGg); include/trace/events/mmflags.h, v6.1).
+
+    Simplified: what the model does not tell apart is printed as the usual case: user pages are __GFP_COMP, all others
+    GFP_KERNEL.
+    """
+    user = bool(gfp & Gfp.MOVABLE)
+    value, names = (0x100CCA, ["GFP_HIGHUSER_MOVABLE"]) if user else (0xCC0, ["GFP_KERNEL"])
+    for flag, bit, name in _SHOWN:
+        if gfp & flag:
+            value |= bit
+            names.append(name)
+    for wanted, bit, name in (
+        (user, 0x40000, "__GFP_COMP"), (zeroed, 0x100, "__GFP_ZERO"),
+        (gfp & Gfp.THISNODE, 0x200000, "__GFP_THISNODE"), (gfp & Gfp.RECLAIMABLE, 0x10, "__GFP_RECLAIMABLE"),
+    ):
+        if wanted:
+            value |= bit
+            names.append(name)
+    return f"{value:#x}({'|'.join(names)})"

@@ -134,7 +134,7 @@ def _grow(kernel: Kernel, hstate: Hstate, allowed: Mask, want: int, task: Task |
 def _alloc_fresh(kernel: Kernel, pgdat: Pgdat, size: int, want: int, task: Task | None) -> int:
     """Up to `want` new huge pages for the pool of one node (alloc_fresh_huge_page)."""
     order, got = _order(size), 0
-    gfp = GFP_HIGHUSER_MOVABLE | Gfp.THISNODE | Gfp.RETRY_MAYFAIL
+    gfp = GFP_HIGHUSER_MOVABLE | Gfp.THISNODE | Gfp.RETRY_MAYFAIL | Gfp.NOWARN
     where = Placement(pgdat.nid)
     while got < want:
         try:
@@ -293,7 +293,7 @@ def _alloc_surplus(kernel: Kernel, task: Task, size: int, where: Placement) -> Z
     if total(kernel, size)[2] >= hstate.nr_overcommit or _order(size) > MAX_ORDER:
         return None
     try:
-        gfp = GFP_HIGHUSER_MOVABLE | Gfp.RETRY_MAYFAIL
+        gfp = GFP_HIGHUSER_MOVABLE | Gfp.RETRY_MAYFAIL | Gfp.NOWARN
         zone, _ = page_alloc.alloc_pages(kernel, task, gfp, where, 1, _order(size))
     except OSError:
         return None

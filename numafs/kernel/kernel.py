@@ -17,6 +17,7 @@ from .backing_dev import BdiWriteback
 from .clock import Clock
 from .mmzone import Hstate, PageUse, Pgdat, Zone
 from .nodemask import Mask
+from .printk import Level, LogBuffer, Ratelimit
 from .vmstat import VmEvents
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Kernel"]
 
 log = logging.getLogger("numafs.kernel")
+
+SECOND_NS = 1_000_000_000
 
 
 class Kernel:
@@ -81,8 +84,12 @@ class Kernel:
         self.swap_areas = []
         self.random = random.Random(machine.seed)
         self.events = VmEvents(machine.zone_types)
-        self.kmsg: list[str] = []
+        self.log = LogBuffer(self.clock)
         """The kernel log."""
+        self.oom_ratelimit = Ratelimit(5 * SECOND_NS, 10)
+        """Of OOM reports (mm/oom_kill.c: oom_rs)."""
+        self.nopage_ratelimit = Ratelimit(10 * SECOND_NS, 1)
+        """Of reports of failed allocations (mm/page_alloc.c: nopage_rs)."""
         self.thp_enabled = machine.thp
         """transparent_hugepage/enabled: always, madvise or never."""
         self.thp_defrag = "madvise"
@@ -104,10 +111,15 @@ class Kernel:
         """Does the machine's profile have this kernel feature?"""
         return feature in self.features
 
-    def printk(self, text: str) -> None:
-        """A line of the kernel log."""
-        self.kmsg.append(text)
+    def printk(self, text: str, level: Level = Level.WARNING) -> None:
+        """A message of the kernel log."""
+        self.log.store(text, level)
         log.info("%s", text)
+
+    @property
+    def kmsg(self) -> list[str]:
+        """The texts of the kernel log, oldest first."""
+        return [record.text for record in self.log.records]
 
     @property
     def online_nodes(self) -> list[Pgdat]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .page_alloc import init_per_zone_wmark_min, nr_free_buffer_pages, setup_per_zone_wmarks
+from .printk import Level
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -39,7 +40,9 @@ def set_recommended_min_free_kbytes(kernel: Kernel) -> None:
     recommended_kbytes = recommended * (kernel.machine.page_size // 1024)
     if recommended_kbytes > kernel.vm.min_free_kbytes:
         if kernel.vm.user_min_free_kbytes >= 0:
-            kernel.printk(f"raising min_free_kbytes from {kernel.vm.min_free_kbytes} to {recommended_kbytes} "
-                          "to help transparent hugepage allocations")
+            kernel.printk(
+                f"khugepaged: raising min_free_kbytes from {kernel.vm.min_free_kbytes} to {recommended_kbytes} "
+                "to help transparent hugepage allocations", Level.INFO
+            )
         kernel.vm.min_free_kbytes = recommended_kbytes
     setup_per_zone_wmarks(kernel)

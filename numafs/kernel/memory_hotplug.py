@@ -101,7 +101,6 @@ def offline_block(kernel: Kernel, number: int) -> None:
     was_populated = zone.populated
     _resize_zone(kernel, zone, block, -block.present)
     _after_change(kernel, rebuild=was_populated and not zone.populated)
-    kernel.printk(f"Offlined Pages {block.present}")
 
 
 def _removable(kernel: Kernel, block: MemoryBlock, zone: Zone) -> bool:

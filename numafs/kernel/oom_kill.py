@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The OOM killer: which task dies when memory is wanted that cannot be had. mm/oom_kill.c (v6.1).
 
-Simplified: the log has the three lines that say who asked, why, and who died; the memory and task dumps
-between them are left out. panic_on_oom and the absence of a victim do not stop the machine: the
-allocation fails.
+Simplified: panic_on_oom and the absence of a victim do not stop the machine: the allocation fails.
 Simplified: a victim's memory is free when the killer returns; the OOM reaper is not needed.
 """
 
@@ -14,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import cpuset, mempolicy, pgalloc, swap
-from .gfp import Gfp, gfp_zone
+from .gfp import Gfp, gfp_zone, show_gfp_flags
 from .nodemask import Mask, list_text, members
 from .page import Kind
+from .printk import Level
+from .show_mem import comm_of, cpuset_print_current_mems_allowed, dump_stack, show_mem
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["MemoryOf", "oom_badness", "out_of_memory"]
 
 OOM_SCORE_ADJ_MIN = -1000
-GFP_TEXT = {
-    True: "0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO)",
-    False: "0xcc0(GFP_KERNEL)",
-}
-"""How the kernel prints the flags of a user page, and of one of its own."""
+TASKS = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
+TASKS_BY_KIND = (
+    "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"
+)
+"""With the feature oom_rss_breakdown."""
 
 
 @dataclass(slots=True)
@@ -85,14 +85,20 @@ def out_of_memory(kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement,
     If that is `task` itself it is only marked, and the allocator unwinds it. (v6.1)
     """
     oc = constrained_alloc(kernel, task, gfp, where)
+    message = "Out of memory"
     if kernel.vm.oom_kill_allocating_task and task is not None and _killable(task):
         victim: Task | None = task
+        message = "Out of memory (oom_kill_allocating_task)"
     else:
         victim = select_bad_process(kernel, task, oc)
     if victim is None:
+        dump_header(kernel, task, gfp, order, oc)
+        kernel.printk("Out of memory and no killable processes...")
         return False
-    _dump_header(kernel, task, gfp, order, oc, victim)
-    oom_kill_process(kernel, task, victim)
+    if kernel.oom_ratelimit.permits(kernel.clock.now):
+        dump_header(kernel, task, gfp, order, oc)
+        dump_oom_summary(kernel, task, oc, victim)
+    oom_kill_process(kernel, task, victim, message)
     return True
 
 
@@ -154,30 +160,59 @@ def oom_badness(kernel: Kernel, task: Task, totalpages: int) -> int | None:
     return points + task.oom_score_adj * (totalpages // 1000)
 
 
-def _dump_header(kernel: Kernel, task: Task | None, gfp: Gfp, order: int, oc: OomControl, victim: Task) -> None:
-    user = bool(gfp & Gfp.MOVABLE)
-    name, adj = (task.comm, task.oom_score_adj) if task else ("kernel", 0)
-    kernel.printk(f"{name} invoked oom-killer: gfp_mask={GFP_TEXT[user]}, order={order}, oom_score_adj={adj}")
-    nodemask = "(null)" if oc.nodemask is None else list_text(oc.nodemask)
-    asking = task or kernel.tasks.init
+def dump_header(kernel: Kernel, task: Task | None, gfp: Gfp, order: int, oc: OomControl) -> None:
+    """Who asked for what, how much memory there is, and who has it (v6.1)."""
+    flags = show_gfp_flags(gfp, zeroed=bool(gfp & Gfp.MOVABLE))
+    adj = task.oom_score_adj if task else 0
     kernel.printk(
-        f"oom-kill:constraint={oc.constraint},nodemask={nodemask},cpuset={asking.cpuset.name or '/'},"
-        f"mems_allowed={list_text(asking.mems_allowed)},global_oom,"
-        f"task_memcg=/,task={victim.comm},pid={victim.pid},uid={victim.uid}"
+        f"{comm_of(kernel, task)} invoked oom-killer: gfp_mask={flags}, order={order}, oom_score_adj={adj}"
+    )
+    dump_stack(kernel, task)
+    asking = task or kernel.tasks.init
+    show_mem(kernel, asking.mems_allowed if oc.nodemask is None else oc.nodemask)
+    if kernel.vm.oom_dump_tasks:
+        dump_tasks(kernel, task, oc)
+
+
+def dump_tasks(kernel: Kernel, task: Task | None, oc: OomControl) -> None:
+    """A line for each process that could have memory where some is wanted (v6.1)."""
+    kernel.printk("Tasks state (memory values in pages):", Level.INFO)
+    kernel.printk(TASKS_BY_KIND if kernel.has("oom_rss_breakdown") else TASKS, Level.INFO)
+    for process in _processes(kernel):
+        if process.mm is not None and not process.exited and _eligible(kernel, process, task, oc):
+            kernel.printk(_task_line(kernel, process, process.mm), Level.INFO)
+
+
+def _task_line(kernel: Kernel, task: Task, mm: Mm) -> str:
+    use = MemoryOf.of(mm)
+    by_kind = f" {use.anon:8d} {use.file:8d} {use.shmem:9d}" if kernel.has("oom_rss_breakdown") else ""
+    return (
+        f"[{task.pid:7d}] {task.uid:5d} {task.tgid:5d} {sum(vma.pages for vma in mm.vmas):8d} {use.rss:8d}{by_kind}"
+        f" {pgalloc.mm_pgtables_bytes(kernel, mm):8d} {use.swap:8d}         {task.oom_score_adj:5d} {task.comm}"
     )
 
 
-def oom_kill_process(kernel: Kernel, task: Task | None, victim: Task) -> None:
+def dump_oom_summary(kernel: Kernel, task: Task | None, oc: OomControl, victim: Task) -> None:
+    """What kept the allocation from more memory, and who dies for it (v6.1)."""
+    nodemask = "(null)" if oc.nodemask is None else list_text(oc.nodemask)
+    kernel.printk(
+        f"oom-kill:constraint={oc.constraint},nodemask={nodemask},"
+        f"{cpuset_print_current_mems_allowed(kernel, task)},global_oom,"
+        f"task_memcg=/,task={victim.comm},pid={victim.pid},uid={victim.uid}", Level.INFO
+    )
+
+
+def oom_kill_process(kernel: Kernel, task: Task | None, victim: Task, message: str) -> None:
     """SIGKILL for the victim's process; if it is not the caller's own, it ends here and now (v6.1)."""
     assert victim.mm is not None
     use = MemoryOf.of(victim.mm)
     kb = kernel.machine.page_size // 1024
     total = sum(vma.pages for vma in victim.mm.vmas)
     kernel.printk(
-        f"Out of memory: Killed process {victim.tgid} ({victim.comm}) total-vm:{total * kb}kB, "
+        f"{message}: Killed process {victim.tgid} ({victim.comm}) total-vm:{total * kb}kB, "
         f"anon-rss:{use.anon * kb}kB, file-rss:{use.file * kb}kB, shmem-rss:{use.shmem * kb}kB, "
         f"UID:{victim.uid} pgtables:{pgalloc.mm_pgtables_bytes(kernel, victim.mm) // 1024}kB "
-        f"oom_score_adj:{victim.oom_score_adj}"
+        f"oom_score_adj:{victim.oom_score_adj}", Level.ERR
     )
     kernel.events.inc(VmEvent.OOM_KILL)
     for thread in kernel.tasks.threads(victim):

@@ -160,7 +160,7 @@ def _alloc_pages_preferred_many(
     """mm/mempolicy.c:alloc_pages_preferred_many() (v6.1)."""
     try:
         first = Placement(where.nid, where.nodemask)
-        return alloc_pages(kernel, task, gfp.without(Gfp.DIRECT_RECLAIM | Gfp.NOFAIL), first, want, order)
+        return alloc_pages(kernel, task, gfp.without(Gfp.DIRECT_RECLAIM | Gfp.NOFAIL) | Gfp.NOWARN, first, want, order)
     except OSError:
         return alloc_pages(kernel, task, gfp, Placement(where.nid), want, order)
 
@@ -351,6 +351,9 @@ def _slowpath(context: AllocContext, want: int) -> tuple[Zone, int]:
 
 
 def _failure(context: AllocContext) -> OSError:
+    from .show_mem import warn_alloc
+
+    warn_alloc(context.kernel, context.task, context.gfp, context.where.nodemask, context.order)
     return ENOMEM(f"no block of order {context.order} for a request preferring node {context.where.nid}")
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .gfp import GFP_HIGHUSER_MOVABLE, gfp_zone
+from .printk import Level
 from .watermarks import nr_free_zone_pages
 
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ def build_all_zonelists(kernel: Kernel, *, boot: bool = False) -> None:
     memory = [pgdat.nid for pgdat in kernel.nodes if pgdat.managed]
     for pgdat in kernel.nodes:
         order = _fallback_order(kernel, pgdat.nid, memory, load, boot)
-        kernel.printk(f"Fallback order for Node {pgdat.nid}: " + "".join(f"{nid} " for nid in order))
+        kernel.printk(f"Fallback order for Node {pgdat.nid}: " + "".join(f"{nid} " for nid in order), Level.INFO)
         pgdat.fallback_nodes = [nid for nid in order if nid in memory]
         zones = [zone for nid in pgdat.fallback_nodes for zone in reversed(kernel.nodes[nid].zones)]
         pgdat.fallback = [zone for zone in zones if zone.managed]
     total = nr_free_zone_pages(kernel, gfp_zone(kernel, GFP_HIGHUSER_MOVABLE))
     kernel.printk(
-        f"Built {len(kernel.online_nodes)} zonelists, mobility grouping on.  Total pages: {total}"
+        f"Built {len(kernel.online_nodes)} zonelists, mobility grouping on.  Total pages: {total}", Level.INFO
     )
-    kernel.printk(f"Policy zone: {kernel.machine.zone_types[policy_zone(kernel)]}")
+    kernel.printk(f"Policy zone: {kernel.machine.zone_types[policy_zone(kernel)]}", Level.INFO)
 
 
 def _fallback_order(kernel: Kernel, local: int, memory: list[int], load: list[int], boot: bool) -> list[int]:
