@@ -16,7 +16,7 @@ from .gfp import Gfp, gfp_zone, show_gfp_flags
 from .nodemask import Mask, list_text, members
 from .page import Kind
 from .printk import Level
-from .show_mem import comm_of, cpuset_print_current_mems_allowed, dump_stack, show_mem
+from .show_mem import comm_of, cpuset_print_current_mems_allowed, dump_stack, mems_of, show_mem
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:
@@ -168,8 +168,7 @@ def dump_header(kernel: Kernel, task: Task | None, gfp: Gfp, order: int, oc: Oom
         f"{comm_of(kernel, task)} invoked oom-killer: gfp_mask={flags}, order={order}, oom_score_adj={adj}"
     )
     dump_stack(kernel, task)
-    asking = task or kernel.tasks.init
-    show_mem(kernel, asking.mems_allowed if oc.nodemask is None else oc.nodemask)
+    show_mem(kernel, mems_of(kernel, task) if oc.nodemask is None else oc.nodemask)
     if kernel.vm.oom_dump_tasks:
         dump_tasks(kernel, task, oc)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .mm import Task
     from .mmzone import Pgdat, Zone
 
-__all__ = ["cpuset_print_current_mems_allowed", "dump_stack", "show_mem", "warn_alloc"]
+__all__ = ["comm_of", "cpuset_print_current_mems_allowed", "dump_stack", "mems_of", "show_mem", "warn_alloc"]
 
 MAX_RECLAIM_RETRIES = 16
 KWORKER = "kworker/u{cpus}:0"
@@ -148,8 +148,13 @@ def _show_swap_cache_info(kernel: Kernel) -> Iterator[str]:
 
 def cpuset_print_current_mems_allowed(kernel: Kernel, task: Task | None) -> str:
     """`cpuset=a,mems_allowed=2` of who allocates (kernel/cgroup/cpuset.c, v6.1)."""
-    who = task or kernel.tasks.init
-    return f"cpuset={who.cpuset.name or '/'},mems_allowed={list_text(who.mems_allowed)}"
+    group = task.cpuset.name if task else ""
+    return f"cpuset={group or '/'},mems_allowed={list_text(mems_of(kernel, task))}"
+
+
+def mems_of(kernel: Kernel, task: Task | None) -> Mask:
+    """cpuset_current_mems_allowed: kernel threads are in the root."""
+    return task.mems_allowed if task else kernel.node_states_memory
 
 
 def comm_of(kernel: Kernel, task: Task | None) -> str:
@@ -183,5 +188,4 @@ def warn_alloc(kernel: Kernel, task: Task | None, gfp: Gfp, nodemask: Mask | Non
     )
     migrating = task is None and gfp & Gfp.THISNODE
     dump_stack(kernel, task, "cpuset_migrate_mm cpuset_migrate_mm_workfn" if migrating else "")
-    who = task or kernel.tasks.init
-    show_mem(kernel, who.mems_allowed if nodemask is None else nodemask)
+    show_mem(kernel, mems_of(kernel, task) if nodemask is None else nodemask)
