@@ -21,6 +21,7 @@ from numafs.kernel.oom_kill import oom_badness
 from .attr import Attr, Caller
 from .numbers import kstrtol
 from .proc_mounts import mountinfo_show, mounts_show
+from .proc_sched import proc_sched_show_task
 from .proc_status import MemoryUse, memory_use, status_show_of
 from .tree import PROC_PID, Dir, Following
 
@@ -177,6 +178,10 @@ def oom_score_adj_store(entry: Entry, data: bytes, caller: Caller) -> None:
         thread.oom_score_adj = value
 
 
+def sched_store(entry: Entry, data: bytes, caller: Caller) -> None:
+    """fs/proc/base.c:sched_write() (v6.1): clears statistics that nobody keeps here."""
+
+
 _UNLIMITED = ("unlimited", "unlimited")
 LIMITS = (
     ("Max cpu time", *_UNLIMITED, "seconds"), ("Max file size", *_UNLIMITED, "bytes"),
@@ -210,6 +215,7 @@ PID: tuple[Attr[Entry], ...] = (
     Attr("numa_maps", 0o444, numa_maps_show),
     Attr("oom_score", 0o444, oom_score_show),
     Attr("oom_score_adj", 0o644, lambda entry: f"{entry.task.oom_score_adj}\n", oom_score_adj_store),
+    Attr("sched", 0o644, lambda entry: proc_sched_show_task(entry.kernel, entry.task), sched_store),
     Attr("stat", 0o444, stat_show),
     Attr("statm", 0o444, statm_show),
     Attr("status", 0o444, status_show),

@@ -13,7 +13,7 @@ from .procfs import proc_dir
 from .sysfs_bus import add_buses, add_pci
 from .sysfs_cpu import cpu_dir
 from .sysfs_memory import memory_dir
-from .sysfs_mm import add_memory_tiers, mm_dir
+from .sysfs_mm import memory_tiers_dir, mm_dir
 from .sysfs_node import node_dir
 from .sysfs_slab import slab_dir
 from .tasks_ctl import numafs_dir
@@ -47,9 +47,10 @@ def sysfs(kernel: Kernel) -> Dir:
     system.add("node", node_dir(kernel))
     system.add("cpu", cpu_dir(kernel))
     system.add("memory", memory_dir(kernel))
-    add_memory_tiers(top.dir("devices/virtual/memory_tiering", mode=0o755), kernel)
+    tiers = memory_tiers_dir(kernel)
+    top.dir("devices/virtual", mode=0o755).add("memory_tiering", tiers)
     buses = top.dir("bus", mode=0o755)
-    add_buses(buses, system)
+    add_buses(buses, system, tiers)
     add_pci(buses, top.dir("devices"), kernel)
     top.dir("kernel", mode=0o755).add("mm", mm_dir(kernel))
     top.dir("kernel").add("slab", slab_dir(kernel))

@@ -92,14 +92,13 @@ def _bus(buses: Dir, name: str, devices: Dir) -> Dir:
     return bus
 
 
-def add_buses(buses: Dir, system: Dir) -> None:
-    """Enter bus/{cpu,memory,node}: links to the devices in devices/system; and the tiers' bus, which has one device."""
+def add_buses(buses: Dir, system: Dir, tiers: Dir) -> None:
+    """Enter bus/{cpu,memory,node,memory_tiering}: links to the devices in devices/system and to the memory tiers."""
     for name in ("cpu", "memory", "node"):
         links = Links(system.dir(name), name, f"../../../devices/system/{name}")
         _bus(buses, name, Dir(SYSFS, 0o755, find=links.find, more=links.names))
-    tiers = Dir(SYSFS, 0o755)
-    tiers.add("memory_tier4", Link("../../../devices/virtual/memory_tiering/memory_tier4"))
-    _bus(buses, "memory_tiering", tiers)
+    links = Links(tiers, "memory_tier", "../../../devices/virtual/memory_tiering")
+    _bus(buses, "memory_tiering", Dir(SYSFS, 0o755, find=links.find, more=links.names))
 
 
 def add_pci(buses: Dir, devices: Dir, kernel: Kernel) -> None:

@@ -18,13 +18,13 @@ from numafs.kernel.nodemask import list_text
 from .attr import Attr, Caller
 from .numbers import kstrtobool, kstrtoul, sysfs_word
 from .sysfs_device import UEVENT, add_power
-from .tree import SYSFS, Dir, Link
+from .tree import SYSFS, Dir, Following, Link
 
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
     from numafs.kernel.mmzone import HugePool
 
-__all__ = ["add_memory_tiers", "mm_dir"]
+__all__ = ["memory_tiers_dir", "mm_dir"]
 
 
 class Hstate:
@@ -136,9 +136,14 @@ def number_store(number: Number, data: bytes, caller: Caller) -> None:
     number.value = value
 
 
-def demotion_store(switch: Number, data: bytes, caller: Caller) -> None:
+def demotion_show(kernel: Kernel) -> str:
+    """mm/memory-tiers.c:numa_demotion_enabled_show() (v6.1)."""
+    return "true\n" if kernel.tiers.demotion_enabled else "false\n"
+
+
+def demotion_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
     """mm/memory-tiers.c:numa_demotion_enabled_store() (v6.1)."""
-    switch.value = int(kstrtobool(data))
+    kernel.tiers.demotion_enabled = kstrtobool(data)
 
 
 def lru_gen_store(number: Number, data: bytes, caller: Caller) -> None:
@@ -152,6 +157,7 @@ def number_row(name: str) -> Attr[Number]:
     return Attr(name, 0o644, lambda number: f"{number.value}\n", number_store, size=4096)
 
 
+DEMOTION: Attr[Kernel] = Attr("demotion_enabled", 0o644, demotion_show, demotion_store, size=4096)
 DEFRAG = ("always", "defer", "defer+madvise", "madvise", "never")
 SHMEM = ("always", "within_size", "advise", "never", "deny", "force")
 ENABLED: Attr[Kernel] = Attr("enabled", 0o644, enabled_show, enabled_store, size=4096)
@@ -174,24 +180,41 @@ def mm_dir(kernel: Kernel) -> Dir:
     for pages in sorted({pages for pgdat in kernel.nodes for pages in pgdat.hugepages}):
         hugepages.dir(f"hugepages-{pages * kb}kB").add_files(HSTATE, Hstate(kernel, pages))
     _add_transparent_hugepage(top.dir("transparent_hugepage"), kernel)
-    demotion: Attr[Number] = Attr(
-        "demotion_enabled", 0o644, lambda switch: "true\n" if switch.value else "false\n", demotion_store, size=4096
-    )
-    top.dir("numa").add_files((demotion,), Number(0, 1))
+    top.dir("numa").add_files((DEMOTION,), kernel)
     lru_gen: Attr[Number] = Attr("enabled", 0o644, lambda number: "0x0000\n", lru_gen_store, size=4096)
     top.dir("lru_gen").add_files((lru_gen,), Number(0, 7))
     top.dir("lru_gen").add_files((number_row("min_ttl_ms"),), Number(0, 2**32 - 1))
     return top
 
 
-NODELIST: Attr[Kernel] = Attr(
-    "nodelist", 0o444, lambda kernel: list_text(kernel.node_states_memory) + "\n", size=4096
-)
+class Tier:
+    """A memory tier, by its number: which nodes it has may change."""
+
+    def __init__(self, kernel: Kernel, number: int) -> None:
+        self.kernel = kernel
+        self.number = number
 
 
-def add_memory_tiers(tiering: Dir, kernel: Kernel) -> None:
-    """Enter the memory tiers: all memory that the firmware calls system memory is in tier 4."""
-    tier = tiering.dir("memory_tier4")
-    tier.add_files((NODELIST, UEVENT), kernel)
-    tier.add("subsystem", Link("../../../../bus/memory_tiering"))
-    add_power(tier)
+def nodelist_show(tier: Tier) -> str:
+    """mm/memory-tiers.c:nodelist_show() (v6.1)."""
+    return list_text(sum(found.nodes for found in tier.kernel.tiers.tiers if found.number == tier.number)) + "\n"
+
+
+NODELIST: Attr[Tier] = Attr("nodelist", 0o444, nodelist_show, size=4096)
+
+
+def memory_tiers_dir(kernel: Kernel) -> Dir:
+    """/sys/devices/virtual/memory_tiering: a device for each memory tier."""
+
+    def numbers() -> list[int]:
+        return [tier.number for tier in kernel.tiers.tiers]
+
+    def make(number: int) -> Dir:
+        home = Dir(SYSFS, 0o755)
+        home.add_files((NODELIST, UEVENT), Tier(kernel, number))
+        home.add("subsystem", Link("../../../../bus/memory_tiering"))
+        add_power(home)
+        return home
+
+    tiers = Following("memory_tier", numbers, lambda number: number in numbers(), make)
+    return Dir(SYSFS, 0o755, find=tiers.find, more=tiers.names)

@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from numafs.kernel import madvise, memory, mempolicy, migrate, mlock, mmap
+from numafs.kernel import madvise, memory, mempolicy, migrate, mlock, mmap, sched
 from numafs.kernel.errors import ENOMEM
 from numafs.kernel.mbind import mbind as mbind_call
 from numafs.kernel.nodemask import list_text
@@ -165,7 +165,7 @@ def loop(kernel: Kernel, task: Task, r: int, seconds: int) -> str:
     end = kernel.clock.now + seconds * 1_000_000_000
     memory.touch(kernel, task, start, stop, True)
     while kernel.clock.now < end:
-        kernel.clock.advance(min(LOOP_STEP_NS, end - kernel.clock.now))
+        sched.run_for(kernel, task, min(LOOP_STEP_NS, end - kernel.clock.now))
         memory.touch(kernel, task, start, stop, True)
     return ""
 

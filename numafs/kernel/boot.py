@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import hugetlb, khugepaged, page_alloc, swap
+from . import hugetlb, khugepaged, memory_tiers, page_alloc, swap
 from .cgroup_v2 import DefaultHierarchy
 from .cpuset import CpusetHierarchy
 from .fork import TaskTable
@@ -43,6 +43,7 @@ def boot(machine: Machine) -> Kernel:
     setup_nodes(kernel)
     setup_cpus(kernel)
     kernel.memory_blocks = setup_blocks(kernel)
+    memory_tiers.establish_demotion_targets(kernel)
     page_alloc.build_all_zonelists(kernel, boot=True)
     page_alloc.init_per_zone_wmark_min(kernel)
     kernel.slab = SlabCaches(kernel)
@@ -82,6 +83,7 @@ REMOTE_DISTANCE = 20
 def setup_node(pgdat: Pgdat, node: Node) -> None:
     """Give a node its zones, all of whose managed pages are free."""
     pgdat.online = True
+    pgdat.adistance = node.abstract_distance
     pgdat.memory_blocks = list(node.memory_blocks)
     by_type = {zone.type: zone for zone in pgdat.zones}
     for described in node.zones:
@@ -108,7 +110,10 @@ def setup_sysctls(kernel: Kernel) -> None:
     """What the kernel chooses by its size and shape, then what the machine says."""
     vm, machine = kernel.vm, kernel.machine
     vm.zone_reclaim_mode = zone_reclaim_mode_at_boot(kernel)
-    vm.numa_balancing = int(kernel.node_online.bit_count() > 1)
+    if kernel.node_online.bit_count() > 1:
+        vm.numa_balancing = 1
+        kernel.printk("Enabling automatic NUMA balancing. Configure with numa_balancing= or the "
+                      "kernel.numa_balancing sysctl")
     free_kbytes = sum(zone.managed - zone.used.total() for zone in kernel.zones()) * (machine.page_size // 1024)
     vm.user_reserve_kbytes = min(free_kbytes // 32, 1 << 17)
     vm.admin_reserve_kbytes = min(free_kbytes // 32, 1 << 13)

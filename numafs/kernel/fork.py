@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from . import binfmt, cgroup_v2, kernel_alloc, mmap, page_alloc
+from . import binfmt, cgroup_v2, kernel_alloc, mmap, numa_balancing, page_alloc
 from . import cpuset as cpusets
 from .errors import EINVAL
 from .gfp import GFP_KERNEL
@@ -97,6 +97,7 @@ class TaskTable:
         task.policy = None
         task.mm = Mm()
         task.mm.users.append(task)
+        numa_balancing.init_numa_balancing(kernel, task)
         try:
             self._settle(kernel, task, cpu, cpus, cpuset)
             task.stack = alloc_thread_stack(kernel, task)
@@ -127,6 +128,7 @@ class TaskTable:
             if task.mm is not None:
                 child.mm = mmap.dup_mmap(kernel, task, task.mm)
                 child.mm.users = [child]
+                numa_balancing.init_numa_balancing(kernel, child)
         except BaseException:
             self.do_exit(kernel, child)
             raise
@@ -139,6 +141,7 @@ class TaskTable:
         if task.mm is not None:
             thread.mm = task.mm
             task.mm.users.append(thread)
+        numa_balancing.init_numa_balancing(kernel, thread, task)
         thread.stack = alloc_thread_stack(kernel, task)
         return thread
 
@@ -201,6 +204,9 @@ class TaskTable:
         if task.exited:
             return
         task.exited = True
+        numa_balancing.task_numa_free(task)
+        if kernel.cpu_curr.get(task.cpu) is task:
+            del kernel.cpu_curr[task.cpu]
         self._exit_mm(kernel, task)
         cgroup_v2.exit_task(kernel, task)
         cpusets.exit_task(kernel, task)

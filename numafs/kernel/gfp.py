@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 __all__ = [
-    "GFP_ATOMIC", "GFP_HIGHUSER_MOVABLE", "GFP_KERNEL", "GFP_MIGRATE", "GFP_TRANSHUGE", "GFP_TRANSHUGE_LIGHT", "Gfp",
-    "gfp_zone", "show_gfp_flags",
+    "GFP_ATOMIC", "GFP_DEMOTE", "GFP_HIGHUSER_MOVABLE", "GFP_KERNEL", "GFP_MIGRATE", "GFP_MISPLACED", "GFP_TRANSHUGE",
+    "GFP_TRANSHUGE_LIGHT", "Gfp", "gfp_zone", "show_gfp_flags",
 ]
 
 
@@ -79,6 +79,10 @@ GFP_TRANSHUGE_LIGHT = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.NOWARN
 GFP_TRANSHUGE = GFP_TRANSHUGE_LIGHT | Gfp.DIRECT_RECLAIM | Gfp.NORETRY
 GFP_MIGRATE = GFP_HIGHUSER_MOVABLE | Gfp.THISNODE
 """Targets of page migration (alloc_migration_target)."""
+GFP_MISPLACED = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.THISNODE | Gfp.NORETRY
+"""Targets of hint faults, which wait for nothing (alloc_misplaced_dst_page)."""
+GFP_DEMOTE = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.KSWAPD_RECLAIM
+"""Targets of demotion (demote_folio_list)."""
 
 
 def gfp_zone(kernel: Kernel, gfp: Gfp) -> int:

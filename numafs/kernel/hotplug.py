@@ -17,7 +17,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import page_alloc
+from . import memory_tiers, page_alloc
 from .cpu import cpu_down, cpu_up
 from .cpuset_hotplug import cpuset_update_active_cpus
 from .errors import EINVAL
@@ -97,6 +97,7 @@ def _plug(kernel: Kernel, running: Machine, machine: Machine, undo: list[Undo], 
     for node in machine.nodes:
         if node.nid not in old:
             _add_node(kernel, node.nid)
+            kernel.nodes[node.nid].adistance = node.abstract_distance
             undo.append(partial(_remove_node, kernel, node.nid))
             done.append(f"node {node.nid} added")
         before = old[node.nid].present if node.nid in old else 0
@@ -210,3 +211,4 @@ def _set_distances(kernel: Kernel, machine: Machine) -> None:
         for other, distance in zip(machine.nodes, row, strict=True):
             kernel.nodes[node.nid].distance[other.nid] = distance
     page_alloc.build_all_zonelists(kernel)
+    memory_tiers.establish_demotion_targets(kernel)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from .backing_dev import BdiWriteback
 from .clock import Clock
+from .memory_tiers import MemoryTiers
 from .mmzone import Hstate, PageUse, Pgdat, Zone
 from .nodemask import Mask
+from .numa_balancing import NumaTunables
 from .printk import Level, LogBuffer, Ratelimit
 from .vmstat import VmEvents
 
@@ -94,6 +96,10 @@ class Kernel:
         """transparent_hugepage/enabled: always, madvise or never."""
         self.thp_defrag = "madvise"
         """transparent_hugepage/defrag: always, defer, defer+madvise, madvise or never."""
+        self.tiers = MemoryTiers()
+        self.numa_tunables = NumaTunables()
+        self.cpu_curr: dict[int, Task] = {}
+        """The task that last ran on each CPU (rq->curr)."""
         self.hstates: dict[int, Hstate] = {}
         """hugetlb page sizes, in pages."""
         self.writeback = BdiWriteback()

@@ -15,7 +15,22 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import filemap, huge_memory, hugetlb, mempolicy, mlock, page_alloc, pgalloc, rmap, shmem, swap, swap_state
+from . import (
+    filemap,
+    huge_memory,
+    hugetlb,
+    mempolicy,
+    mlock,
+    numa_fault,
+    numa_scan,
+    page_alloc,
+    pgalloc,
+    rmap,
+    sched,
+    shmem,
+    swap,
+    swap_state,
+)
 from .errors import EFAULT
 from .gfp import GFP_HIGHUSER_MOVABLE
 from .mmzone import Lru
@@ -43,6 +58,8 @@ def touch(kernel: Kernel, task: Task, start: int, stop: int, write: bool) -> Non
     """
     if task.mm is None:
         raise EFAULT(f"task {task.pid} has no address space in the model")
+    if task.numa.work:
+        numa_scan.task_numa_work(kernel, task)
     while start < stop:
         vma = task.mm.find_vma(start)
         if vma is None:
@@ -71,7 +88,9 @@ def _handle_window(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, 
             _do_fault(kernel, task, vma, a, b, write)
         else:
             _do_anonymous_page(kernel, task, vma, a, b, write)
-    kernel.clock.advance((kernel.events[VmEvent.PGFAULT] - before) * kernel.machine.latency.fault_ns)
+    latency = kernel.machine.latency
+    faults = kernel.events[VmEvent.PGFAULT] - before
+    sched.run_for(kernel, task, faults * latency.fault_ns + (stop - start) * latency.access_ns)
 
 
 def present_between(holes: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
@@ -116,6 +135,8 @@ def _do_fault(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, write
 
 def _touch_present(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, write: bool) -> None:
     """Accesses to page table entries that exist: swap-in, copy on write, or only the accessed bit."""
+    if vma.mm.numa_hints:
+        numa_fault.do_numa_page(kernel, task, vma, start, stop)
     swapped, shared = _access(kernel, vma, start, stop, write)
     for a, b in swapped:
         _do_swap_page(kernel, task, vma, a, b, write)
@@ -281,7 +302,7 @@ def _zap_file(kernel: Kernel, vma: Vma, space: Space, start: int, stop: int, acc
     for run in runs:
         young = accessed and run.flags & PG.YOUNG
         mapcount = run.mapcount - 1
-        change(run, clear=0 if mapcount else PG.YOUNG | PG.EXEC, mapcount=mapcount)
+        change(run, clear=0 if mapcount else PG.YOUNG | PG.EXEC | PG.PROT_NONE, mapcount=mapcount)
         if vma.locked:
             run = mlock.munlock_vma_page(kernel, run)
         if young:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import page_alloc
+from . import memory_tiers, page_alloc
 from .cpuset_hotplug import cpuset_update_active_cpus
 from .errors import EBUSY, EINVAL
 from .gfp import Gfp
@@ -213,4 +213,5 @@ def _after_change(kernel: Kernel, *, rebuild: bool) -> None:
     page_alloc.init_per_zone_wmark_min(kernel)
     if rebuild:
         page_alloc.build_all_zonelists(kernel)
+        memory_tiers.establish_demotion_targets(kernel)
     cpuset_update_active_cpus(kernel)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "MPOL_F_ADDR", "MPOL_F_MEMS_ALLOWED", "MPOL_F_NODE", "MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
     "MPOL_F_STATIC_NODES", "MPOL_MODE_FLAGS", "WINDOW", "Mempolicy", "Mode", "SharedPolicy", "file_placements",
-    "get_mempolicy", "get_nodes", "get_vma_policy", "mpol_dup", "mpol_equal", "mpol_new", "mpol_rebind_mm",
-    "mpol_rebind_policy", "mpol_rebind_task", "mpol_set_nodemask", "mpol_to_str", "placement", "placements",
-    "sanitize_mpol_flags", "set_mempolicy", "vma_policy",
+    "get_mempolicy", "get_nodes", "get_vma_policy", "migrates_on_fault", "mpol_dup", "mpol_equal", "mpol_new",
+    "mpol_rebind_mm", "mpol_rebind_policy", "mpol_rebind_task", "mpol_set_nodemask", "mpol_to_str", "placement",
+    "placements", "sanitize_mpol_flags", "set_mempolicy", "vma_policy",
 ]
 
 
@@ -292,6 +292,11 @@ def get_vma_policy(vma: Vma, task: Task | None, vpn: int | None = None) -> Mempo
     """The policy in effect at a page of a mapping (default its first); None is the system's default."""
     own = vma_policy(vma, vma.start if vpn is None else vpn)
     return own or (task.policy if task else None)
+
+
+def migrates_on_fault(policy: Mempolicy) -> bool:
+    """MPOL_F_MOF: may NUMA hint faults move its pages? Of a user's policies, only one that balances over its nodes."""
+    return bool(policy.flags & MPOL_F_NUMA_BALANCING)
 
 
 def local_node(kernel: Kernel, task: Task) -> int:

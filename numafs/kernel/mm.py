@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .nodemask import Mask
+from .numa_balancing import TaskNuma
 from .page import Run, Space
 from .pgtable import PageTables
 
@@ -171,6 +172,14 @@ class Mm:
         """Threads that share it."""
         self.page_tables = PageTables()
         self.start_brk = 0
+        self.numa_next_scan = 0
+        """Before this time NUMA balancing does not scan it."""
+        self.numa_scan_seq = 0
+        """How often it was scanned from end to end."""
+        self.numa_scan_offset = 0
+        """The page that the next scan begins at."""
+        self.numa_hints = False
+        """Were entries of it ever made inaccessible?"""
 
     @property
     def swapents(self) -> int:
@@ -225,6 +234,9 @@ class Task:
     killed: bool = False
     exited: bool = False
     start_ns: int = 0
+    sum_exec_runtime: int = 0
+    """CPU time that it used, in ns."""
+    numa: TaskNuma = field(default_factory=TaskNuma)
     children: list[Task] = field(default_factory=list)
     cmdline: tuple[str, ...] = ()
     stack: list[tuple[Zone, int]] = field(default_factory=list)

@@ -229,6 +229,7 @@ def dup_mmap(kernel: Kernel, task: Task, old: Mm) -> Mm:
     """
     mm = Mm()
     mm.start_brk = old.start_brk
+    mm.numa_hints = old.numa_hints
     for vma in list(old.vmas):
         new = _dup_vma(vma, mm)
         mm.vmas.append(new)

@@ -150,6 +150,16 @@ class Pgdat:
         self.node_reclaim_failed_at: int | None = None
         """When node reclaim last freed nothing, for zone_reclaim_interval."""
         self.writeback_congested = False
+        self.adistance = 576
+        """Abstract distance of its memory: how slow it is."""
+        self.nbp_threshold = 0
+        """Hint fault latency in ms below which pages of slow nodes are hot enough for this one; 0 for the default."""
+        self.nbp_threshold_start = 0
+        """When (ms) the threshold was last adjusted, and the candidates there had been."""
+        self.nbp_threshold_nr_cand = 0
+        self.nbp_rate_start = 0
+        """When (ms) the present second of the promotion rate limit began, and the candidates there had been."""
+        self.nbp_rate_nr_cand = 0
         self.hugepages: dict[int, HugePool] = {}
         """hugetlb pools by page size in pages."""
 

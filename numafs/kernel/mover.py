@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from . import huge_memory, page, page_alloc
 from .gfp import GFP_TRANSHUGE, Gfp
+from .memory_tiers import node_is_toptier
 from .nodemask import Mask
+from .numa_balancing import CPUPID_UNSET, NUMA_BALANCING_MEMORY_TIERING, cpupid_of, set_cpupid
 from .page import PG, Lane, Run
 from .vmstat import VmEvent
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from .mmzone import Zone
     from .page_alloc import Placement
 
-__all__ = ["Piece", "count_copy", "migrate_piece", "movable", "pieces_of", "vma_migratable"]
+__all__ = ["Piece", "count_copy", "migrate_piece", "movable", "move_to", "pieces_of", "put_pages", "vma_migratable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _migrate_base(kernel: Kernel, caller: Task | None, piece: Piece, where: Plac
     except OSError:
         kernel.events.inc(VmEvent.PGMIGRATE_FAIL)
         raise
-    _free(kernel, zone, n - _move_to(kernel, piece.part(piece.a, piece.a + n), zone, order=0), order=0)
+    put_pages(kernel, zone, n - move_to(kernel, piece.part(piece.a, piece.a + n), zone, order=0), order=0)
     return piece.a + n
 
 
@@ -129,13 +131,13 @@ def _migrate_huge(kernel: Kernel, caller: Task | None, piece: Piece, where: Plac
         kernel.events.inc(VmEvent.THP_MIGRATION_SPLIT)
         return piece.a
     stop = start + n * huge_memory.HPAGE_PMD_NR
-    moved = _move_to(kernel, piece.part(start, stop), zone, huge_memory.HPAGE_PMD_ORDER)
+    moved = move_to(kernel, piece.part(start, stop), zone, huge_memory.HPAGE_PMD_ORDER)
     kernel.events.inc(VmEvent.THP_MIGRATION_SUCCESS, moved // huge_memory.HPAGE_PMD_NR)
-    _free(kernel, zone, stop - start - moved, huge_memory.HPAGE_PMD_ORDER)
+    put_pages(kernel, zone, stop - start - moved, huge_memory.HPAGE_PMD_ORDER)
     return stop
 
 
-def _move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
+def move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
     """The pages of `piece` live in `zone` now; what they had is freed. Returns how many there were."""
     cost = 0
     freed: Counter[Zone] = Counter()
@@ -143,17 +145,26 @@ def _move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
         if not piece.holds(run):
             continue
         old, n = run.zone, run.n
+        _folio_migrate_flags(kernel, run, zone)
         page.to_zone(run, zone)
         freed[old] += n
         cost += count_copy(kernel, old, zone, n)
     # Only now: a huge page may be several runs, of which some are locked.
     for old, n in freed.items():
-        _free(kernel, old, n, order)
+        put_pages(kernel, old, n, order)
     kernel.clock.advance(cost)
     return freed.total()
 
 
-def _free(kernel: Kernel, zone: Zone, n: int, order: int) -> None:
+def _folio_migrate_flags(kernel: Kernel, run: Run, zone: Zone) -> None:
+    """Between fast and slow memory, who last faulted on the pages is forgotten: slow ones keep a time in its place."""
+    if not kernel.vm.numa_balancing & NUMA_BALANCING_MEMORY_TIERING or cpupid_of(run) == CPUPID_UNSET:
+        return
+    if node_is_toptier(kernel, run.zone.pgdat.nid) != node_is_toptier(kernel, zone.pgdat.nid):
+        set_cpupid(run, CPUPID_UNSET)
+
+
+def put_pages(kernel: Kernel, zone: Zone, n: int, order: int) -> None:
     """Give `n` pages back, as blocks of 2**order if they are whole ones."""
     if n & ((1 << order) - 1):
         order = 0

@@ -71,6 +71,10 @@ class PG:
     """Part of transparent huge pages: the run is whole 2 MiB pieces."""
     SWAPBACKED_CLEAN = 512
     """MADV_FREE was called on it (lazyfree)."""
+    PROT_NONE = 1024
+    """The page table entry is inaccessible, so that the next access tells NUMA balancing of itself."""
+    LAST_CPUPID_SHIFT = 16
+    """From this bit up, as in the kernel, the flags say who last took a NUMA hint fault on it (see `cpupid`)."""
 
 
 class Run:
@@ -524,7 +528,8 @@ def _vacate(run: Run) -> None:
 def to_zone(run: Run, zone: Zone) -> Run:
     """Migration: the pages of `run` are now in `zone`, with the same state, at the young end of the same list.
 
-    Neither allocates nor frees: the caller has taken the pages of `zone` and gives back the old ones.
+    Page table entries are made anew (remove_migration_pte), so none is inaccessible any more. Neither allocates nor
+    frees: the caller has taken the pages of `zone` and gives back the old ones.
     """
     count_pages(run, -run.n)
     lru = run.lru
@@ -533,6 +538,7 @@ def to_zone(run: Run, zone: Zone) -> Run:
         return run
     del_from_list(run)
     run.zone = zone
+    run.flags &= ~PG.PROT_NONE
     count_pages(run, run.n)
     return add_to_list(run, lru)
 

@@ -78,6 +78,8 @@ class Placement:
     """Count interleave_hit if the page lands on `nid`."""
     many: bool = False
     """PREFERRED_MANY: the nodemask first, without direct reclaim, then anywhere."""
+    asker: int | None = None
+    """Node of the CPU that asks, if it is no task's and not one of `nid`."""
 
 
 class AllocContext:
@@ -97,7 +99,10 @@ class AllocContext:
         self.highest = gfp_zone(kernel, gfp)
         pgdat = kernel.nodes[where.nid]
         self.zonelist = pgdat.populated_zones[::-1] if gfp & Gfp.THISNODE else pgdat.fallback
-        self.local = where.nid if task is None else kernel.cpu_to_node[task.cpu]
+        if task is not None:
+            self.local = kernel.cpu_to_node[task.cpu]
+        else:
+            self.local = where.nid if where.asker is None else where.asker
         self.nodemask = where.nodemask
         self.hardwall = True
         """In the fast path nothing leaves mems_allowed (prepare_alloc_pages)."""
@@ -396,7 +401,7 @@ def zone_reclaimable_pages(kernel: Kernel, zone: Zone) -> int:
     """Pages of `zone` on the lists that reclaim could free."""
     stat = zone.stat
     pages = stat[ZoneStat.NR_ZONE_INACTIVE_FILE] + stat[ZoneStat.NR_ZONE_ACTIVE_FILE]
-    if vmscan.can_reclaim_anon_pages(kernel):
+    if vmscan.can_reclaim_anon_pages(kernel, zone.pgdat):
         pages += stat[ZoneStat.NR_ZONE_INACTIVE_ANON] + stat[ZoneStat.NR_ZONE_ACTIVE_ANON]
     return pages
 

@@ -83,4 +83,4 @@ def try_to_unmap(kernel: Kernel, run: Run) -> None:
         for a, b in stretches([run.indexes()], start, stop):
             for vma, x, y in list(mappings(run.space, a, b)):
                 vma.unmap(x, y)
-    change(run, clear=PG.YOUNG | PG.EXEC, mapcount=0)
+    change(run, clear=PG.YOUNG | PG.EXEC | PG.PROT_NONE, mapcount=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import numa_balancing
 from .errors import EINVAL
 from .nodemask import Mask, list_text, mask_of, nth
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from .kernel import Kernel
     from .mm import Task
 
-__all__ = ["pick_cpu", "sched_domain_level_max", "sched_setaffinity", "select_fallback_rq", "set_cpus_allowed"]
+__all__ = [
+    "pick_cpu", "run_for", "sched_domain_level_max", "sched_setaffinity", "select_fallback_rq", "set_cpus_allowed",
+]
 
 
 def sched_setaffinity(kernel: Kernel, task: Task, mask: Mask) -> None:
@@ -34,10 +37,25 @@ def sched_setaffinity(kernel: Kernel, task: Task, mask: Mask) -> None:
     set_cpus_allowed(kernel, task, mask & allowed)
 
 
+def run_for(kernel: Kernel, task: Task, ns: int) -> None:
+    """`task` runs for so long: the clock goes on, and its CPU time (update_curr, task_tick_fair)."""
+    task.sum_exec_runtime += ns
+    kernel.cpu_curr[task.cpu] = task
+    kernel.clock.advance(ns)
+    numa_balancing.task_tick_numa(kernel, task)
+
+
 def set_cpus_allowed(kernel: Kernel, task: Task, mask: Mask) -> None:
     """Give `task` an affinity; it moves if its CPU is not in it (set_cpus_allowed_ptr)."""
     task.cpus_allowed = mask
-    task.cpu = pick_cpu(kernel, task)
+    _set_task_cpu(kernel, task)
+
+
+def _set_task_cpu(kernel: Kernel, task: Task) -> None:
+    cpu = pick_cpu(kernel, task)
+    if cpu != task.cpu:
+        numa_balancing.update_scan_period(kernel, task, cpu)
+        task.cpu = cpu
 
 
 def select_fallback_rq(kernel: Kernel, task: Task) -> None:
@@ -45,7 +63,7 @@ def select_fallback_rq(kernel: Kernel, task: Task) -> None:
     if not task.cpus_allowed & kernel.cpu_online:
         kernel.printk(f"process {task.pid} ({task.comm}) no longer affine to cpu{task.cpu}")
         task.cpus_allowed = (1 << len(kernel.cpu_to_node)) - 1
-    task.cpu = pick_cpu(kernel, task)
+    _set_task_cpu(kernel, task)
 
 
 def pick_cpu(kernel: Kernel, task: Task) -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .mmzone import LruList, Pgdat
 
 __all__ = [
-    "DEF_PRIORITY", "SWAP_CLUSTER_MAX", "ScanControl", "reclaim_folio_list", "shrink_active_list",
+    "DEF_PRIORITY", "SWAP_CLUSTER_MAX", "ScanControl", "can_demote", "reclaim_folio_list", "shrink_active_list",
     "shrink_inactive_list",
 ]
 
@@ -49,10 +49,10 @@ class ScanControl:
     """What a reclaimer wants and may do, and what came of it (struct scan_control)."""
 
     __slots__ = (
-        "anon_cost", "cache_trim_mode", "dirty", "file_cost", "file_is_tiny", "file_taken", "force_deactivate", "gfp",
-        "immediate", "kswapd", "may_deactivate", "may_swap", "may_unmap", "may_writepage", "nr_reclaimed",
-        "nr_scanned", "nr_to_reclaim", "order", "priority", "reclaim_idx", "skipped_deactivate", "taken", "task",
-        "unqueued_dirty", "writeback", "written",
+        "anon_cost", "cache_trim_mode", "demote", "dirty", "file_cost", "file_is_tiny", "file_taken",
+        "force_deactivate", "gfp", "immediate", "kswapd", "may_deactivate", "may_swap", "may_unmap", "may_writepage",
+        "no_demotion", "nr_reclaimed", "nr_scanned", "nr_to_reclaim", "order", "priority", "reclaim_idx",
+        "skipped_deactivate", "taken", "task", "unqueued_dirty", "writeback", "written",
     )
 
     def __init__(self, nr_to_reclaim: int, reclaim_idx: int, *, task: Task | None = None, kswapd: bool = False) -> None:
@@ -64,6 +64,10 @@ class ScanControl:
         self.order = 0
         self.priority = DEF_PRIORITY
         self.may_unmap = self.may_swap = self.may_writepage = True
+        self.no_demotion = False
+        """Pages are to leave memory, not to go to slower memory."""
+        self.demote = False
+        """Does the scan that goes on demote what it can?"""
         self.may_deactivate = [False, False]
         """Whether active anonymous and file pages may be deactivated."""
         self.force_deactivate = self.skipped_deactivate = False
@@ -118,6 +122,8 @@ class Fate(IntEnum):
     DIRTY_FILE = 6
     CULL = 7
     """Locked in memory: to the unevictable list."""
+    DEMOTE = 8
+    """To slower memory, in place of whatever else would free it."""
 
 
 def shrink_inactive_list(
@@ -130,16 +136,20 @@ def shrink_inactive_list(
     lists = pgdat.lru[lru]
     left = min(nr_to_scan, lists.size)
     reclaimed = scanned = 0
+    sc.demote = can_demote(kernel, pgdat, sc)
     while left > 0 and (goal is None or reclaimed < goal):
         run = _oldest(lists, sc.reclaim_idx)
         if run is None:
             break
         fate = _fate(run, sc)
         most = left
-        if fate <= Fate.RECLAIM and goal is not None:
+        if (fate <= Fate.RECLAIM or fate == Fate.DEMOTE) and goal is not None:
             most = min(left, -(-(goal - reclaimed) // SWAP_CLUSTER_MAX) * SWAP_CLUSTER_MAX)
         if fate == Fate.EVICT:
             n = _evict(kernel, run, most)
+            reclaimed += n
+        elif fate == Fate.DEMOTE:
+            n = demote_piece(kernel, pgdat, _piece(run, most), sc)
             reclaimed += n
         else:
             n, freed = _shrink_piece(kernel, pgdat, _piece(run, most), fate, sc)
@@ -189,7 +199,7 @@ def _fate(run: Run, sc: ScanControl) -> Fate:
     """
     flags, kind = run.flags, run.lane.space.kind
     if not flags & NEEDS_THOUGHT and not run.mapcount and kind == Kind.FILE:
-        return Fate.EVICT
+        return Fate.DEMOTE if sc.demote else Fate.EVICT
     if flags & PG.MLOCKED:
         return Fate.CULL
     if run.mapcount and not sc.may_unmap:
@@ -199,6 +209,8 @@ def _fate(run: Run, sc: ScanControl) -> Fate:
     file = run.lru == INACTIVE_FILE
     if flags & PG.YOUNG and run.mapcount:
         return Fate.ACTIVATE if flags & PG.REFERENCED or (file and flags & PG.EXEC) else Fate.KEEP
+    if sc.demote:
+        return Fate.DEMOTE
     if kind == Kind.FILE:
         return Fate.DIRTY_FILE if flags & PG.DIRTY else Fate.RECLAIM
     if flags & PG.SWAPBACKED_CLEAN and kind == Kind.ANON:
@@ -232,6 +244,27 @@ def _shrink_piece(kernel: Kernel, pgdat: Pgdat, run: Run, fate: Fate, sc: ScanCo
     else:
         _postpone_dirty(kernel, pgdat, run)
     return n, 0
+
+
+def can_demote(kernel: Kernel, pgdat: Pgdat, sc: ScanControl | None) -> bool:
+    """May pages of the node go to slower memory in place of being freed (v6.1)?"""
+    tiers = kernel.tiers
+    return tiers.demotion_enabled and pgdat.nid in tiers.preferred and not (sc is not None and sc.no_demotion)
+
+
+def demote_piece(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> int:
+    """Move the pages of `run` to slower memory; returns how many went.
+
+    What finds no room there meets its other fate, and so does all that this scan still looks at.
+    mm/vmscan.c:demote_folio_list(), alloc_demote_page() (v6.1).
+    """
+    from .demote import demote_folio_list
+
+    n = run.n
+    moved = demote_folio_list(kernel, pgdat, run, sc.task)
+    kernel.events.inc(VmEvent.PGDEMOTE_KSWAPD if sc.kswapd else VmEvent.PGDEMOTE_DIRECT, moved)
+    sc.demote = moved == n
+    return moved
 
 
 def _activate(kernel: Kernel, run: Run) -> None:

@@ -162,6 +162,16 @@ def sysctl_vm_numa_stat_handler(kernel: Kernel) -> None:
             zone.numa[:] = [0] * len(zone.numa)
 
 
+def sysctl_numa_balancing(kernel: Kernel) -> None:
+    """kernel/sched/core.c:sysctl_numa_balancing() (v6.1): tiering mode begins with new thresholds."""
+    from .numa_promotion import reset_memory_tiering
+
+    tiering = bool(kernel.vm.numa_balancing & 2)
+    if tiering and not kernel.tiers.promoting:
+        reset_memory_tiering(kernel)
+    kernel.tiers.promoting = tiering
+
+
 def dirty_ratio_handler(kernel: Kernel) -> None:
     """mm/page-writeback.c:dirty_ratio_handler() (v6.1): a ratio ends the limit in bytes."""
     kernel.vm.dirty_bytes = 0
@@ -200,6 +210,7 @@ _EFFECTS: dict[str, Callable[[Kernel], None]] = {
     "min_unmapped_ratio": sysctl_min_unmapped_ratio_sysctl_handler,
     "min_slab_ratio": sysctl_min_slab_ratio_sysctl_handler,
     "numa_stat": sysctl_vm_numa_stat_handler,
+    "numa_balancing": sysctl_numa_balancing,
     "dirty_ratio": dirty_ratio_handler,
     "dirty_bytes": dirty_bytes_handler,
     "dirty_background_ratio": dirty_background_ratio_handler,

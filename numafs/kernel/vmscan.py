@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from . import page_alloc, shrinker, swap
 from .gfp import Gfp, gfp_zone
 from .mmzone import Lru, Wmark
+from .numa_balancing import NUMA_BALANCING_MEMORY_TIERING
 from .shrink_list import (
     DEF_PRIORITY,
     SWAP_CLUSTER_MAX,
     ScanControl,
+    can_demote,
     reclaim_folio_list,
     shrink_active_list,
     shrink_inactive_list,
@@ -106,7 +108,7 @@ class Kswapd:
         """One pass over the lists, unless the node is balanced."""
         kernel, pgdat, sc = self.kernel, self.pgdat, self.sc
         assert sc is not None
-        if pgdat_balanced(pgdat, sc.order, sc.reclaim_idx):
+        if pgdat_balanced(kernel, pgdat, sc.order, sc.reclaim_idx):
             self.end_run()
             return
         sc.may_writepage = not kernel.vm.laptop_mode or sc.priority < DEF_PRIORITY - 2
@@ -139,7 +141,7 @@ class Kswapd:
     def may_sleep(self) -> bool:
         """mm/vmscan.c:prepare_kswapd_sleep() (v6.1)."""
         hopeless = self.pgdat.kswapd_failures >= MAX_RECLAIM_RETRIES
-        return hopeless or pgdat_balanced(self.pgdat, self.order, self.highest)
+        return hopeless or pgdat_balanced(self.kernel, self.pgdat, self.order, self.highest)
 
     def end_nap(self) -> None:
         """Sleep fully, unless the watermark went by in the meantime."""
@@ -163,16 +165,17 @@ def wakeup_kswapd(kernel: Kernel, pgdat: Pgdat, order: int, highest: int) -> Non
         kswapd = pgdat.kswapd = Kswapd(kernel, pgdat)
     kswapd.highest = max(kswapd.highest, highest)
     kswapd.order = max(kswapd.order, order)
-    if kswapd.running or pgdat.kswapd_failures >= MAX_RECLAIM_RETRIES or pgdat_balanced(pgdat, order, highest):
+    if kswapd.running or pgdat.kswapd_failures >= MAX_RECLAIM_RETRIES or pgdat_balanced(kernel, pgdat, order, highest):
         return
     kswapd.wake()
 
 
-def pgdat_balanced(pgdat: Pgdat, order: int, highest: int) -> bool:
-    """Is any zone that the request may use above its high watermark?"""
+def pgdat_balanced(kernel: Kernel, pgdat: Pgdat, order: int, highest: int) -> bool:
+    """Is any zone that the request may use above its high watermark? With promotion, above one higher still."""
     need = (1 << order) - 1
+    mark = Wmark.PROMO if kernel.vm.numa_balancing & NUMA_BALANCING_MEMORY_TIERING else Wmark.HIGH
     return any(
-        zone.stat[0] - need > zone.watermark[Wmark.HIGH] + zone.lowmem_reserve[highest]
+        zone.stat[0] - need > zone.watermark[mark] + zone.lowmem_reserve[highest]
         for zone in pgdat.zones if zone.managed and zone.index <= highest
     )
 
@@ -373,16 +376,21 @@ def inactive_is_low(pgdat: Pgdat, inactive: int) -> bool:
     return inactive_size * (isqrt(10 * gb) if gb else 1) < active_size
 
 
-def can_reclaim_anon_pages(kernel: Kernel) -> bool:
-    """Is there swap space left?"""
-    return swap.nr_swap_pages(kernel) > 0
+def can_reclaim_anon_pages(kernel: Kernel, pgdat: Pgdat, sc: ScanControl | None = None) -> bool:
+    """Is there swap space left, or slower memory to demote to?"""
+    return swap.nr_swap_pages(kernel) > 0 or can_demote(kernel, pgdat, sc)
+
+
+def can_age_anon_pages(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> bool:
+    """Is there any use in keeping the inactive anonymous list filled?"""
+    return bool(kernel.swap_areas) or can_demote(kernel, pgdat, sc)
 
 
 def _get_scan_count(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> list[int]:
     """Pages to scan of each list (mm/vmscan.c:get_scan_count(), v6.1)."""
     swappiness = kernel.vm.swappiness
     fraction = [1, 1]
-    if not sc.may_swap or not can_reclaim_anon_pages(kernel):
+    if not sc.may_swap or not can_reclaim_anon_pages(kernel, pgdat, sc):
         fraction = [0, 1]
     elif not sc.priority and swappiness:
         pass
@@ -440,7 +448,7 @@ def shrink_lruvec(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> None:
         if reclaimed >= sc.nr_to_reclaim and not proportional and not _trim_targets(nr, targets):
             break
     sc.nr_reclaimed += reclaimed
-    if kernel.swap_areas and inactive_is_low(pgdat, INACTIVE_ANON):
+    if can_age_anon_pages(kernel, pgdat, sc) and inactive_is_low(pgdat, INACTIVE_ANON):
         shrink_active_list(kernel, pgdat, ACTIVE_ANON, SWAP_CLUSTER_MAX, sc)
 
 
@@ -488,8 +496,8 @@ def _shrink_list(
 
 
 def _age_active_anon(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> None:
-    """kswapd keeps the inactive anonymous list filled if there is swap."""
-    if kernel.swap_areas and inactive_is_low(pgdat, INACTIVE_ANON):
+    """kswapd keeps the inactive anonymous list filled if there is somewhere to go from there."""
+    if can_age_anon_pages(kernel, pgdat, sc) and inactive_is_low(pgdat, INACTIVE_ANON):
         shrink_active_list(kernel, pgdat, ACTIVE_ANON, SWAP_CLUSTER_MAX, sc)
 
 
@@ -504,6 +512,7 @@ def _snapshot_refaults(pgdat: Pgdat) -> None:
 def reclaim_runs(kernel: Kernel, runs: list[Run]) -> int:
     """Reclaim these pages now: MADV_PAGEOUT (mm/vmscan.c:reclaim_pages(), v6.1); returns how many were freed."""
     sc = ScanControl(0, len(kernel.machine.zone_types))
+    sc.no_demotion = True
     freed = reclaim_folio_list(kernel, runs, sc)
     kernel.clock.advance(_cost_ns(kernel, sc))
     return freed

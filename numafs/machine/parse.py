@@ -13,7 +13,17 @@ from typing import Any
 
 from . import layout, parse_cpus, parse_devices
 from .layout import ARCHES, Arch
-from .spec import FEATURES, BootUse, Latency, Machine, Node, Performance, Zone
+from .spec import (
+    DRAM_DISTANCE,
+    FEATURES,
+    SLOW_DISTANCE,
+    BootUse,
+    Latency,
+    Machine,
+    Node,
+    Performance,
+    Zone,
+)
 from .table import Table
 from .units import list_text, size_text
 
@@ -208,7 +218,17 @@ def node_of(
     managed = sum(zone.managed for zone in zones)
     if held + sum(free.values()) > managed:
         table.fail("boot", f"holds {held} pages and leaves {sum(free.values())} free of {managed} managed ones")
-    return Node(draft.nid, zones, boot, blocks, performance(table))
+    return Node(draft.nid, zones, boot, blocks, performance(table), abstract_distance(table))
+
+
+def abstract_distance(table: Table) -> int:
+    """How slow the node's memory is: a number, or `slow = true` for memory that a driver adds."""
+    slow = table.flag("slow")
+    if "abstract_distance" not in table:
+        return SLOW_DISTANCE if slow else DRAM_DISTANCE
+    if slow:
+        table.fail("slow", "stands beside abstract_distance", f"it is another word for {SLOW_DISTANCE}")
+    return table.integer("abstract_distance", low=1, high=1 << 20)
 
 
 def given_zones(table: Table, free: dict[str, int], page_size: int) -> tuple[Zone, ...]:

@@ -17,11 +17,16 @@ from typing import TypeVar
 from .patterns import expand
 
 __all__ = [
-    "BootUse", "Cache", "Cpu", "Device", "Disk", "DiskFile", "Latency", "Machine", "Node", "Performance", "Swap",
-    "Zone",
+    "DRAM_DISTANCE", "SLOW_DISTANCE", "BootUse", "Cache", "Cpu", "Device", "Disk", "DiskFile", "Latency", "Machine",
+    "Node", "Performance", "Swap", "Zone",
 ]
 
 K = TypeVar("K", bound=Hashable)
+
+DRAM_DISTANCE = 576
+"""Abstract distance of what the firmware calls memory (include/linux/memory-tiers.h:MEMTIER_ADISTANCE_DRAM)."""
+SLOW_DISTANCE = 5 * DRAM_DISTANCE
+"""Of memory that drivers add, such as CXL (drivers/dax/kmem.c:MEMTIER_DEFAULT_DAX_ADISTANCE)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Node:
     """Numbers of the memory blocks (`memoryN` directories) that lie in this node."""
     performance: Performance | None = None
     """None: the machine has no HMAT, or it doesn't speak of this node."""
+    abstract_distance: int = DRAM_DISTANCE
+    """How slow its memory is: the kernel sorts nodes into memory tiers by it."""
 
     @property
     def present(self) -> int:

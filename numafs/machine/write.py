@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
 from .layout import ARCHES
-from .spec import BootUse, Cache, Cpu, Disk, Latency, Machine, Node, Performance, Swap
+from .spec import DRAM_DISTANCE, BootUse, Cache, Cpu, Disk, Latency, Machine, Node, Performance, Swap
 from .units import bandwidth_text, list_text, size_text, time_text
 
 __all__ = ["dumps"]
@@ -66,7 +66,10 @@ def cpu_text(cpu: Cpu) -> str:
 
 def node_text(node: Node) -> str:
     """One [[node]] with its zones, what it holds at boot and how fast it is."""
-    parts = [section("[[node]]", {"id": node.nid, "blocks": list_text(node.memory_blocks)})]
+    head: dict[str, Value] = {"id": node.nid, "blocks": list_text(node.memory_blocks)}
+    if node.abstract_distance != DRAM_DISTANCE:
+        head["abstract_distance"] = node.abstract_distance
+    parts = [section("[[node]]", head)]
     parts.append(section("[node.boot]", boot_values(node.boot)))
     for zone in node.zones:
         values: dict[str, Value] = {

@@ -55,7 +55,7 @@ def test_kswapd_is_woken_when_every_allowed_node_is_low_and_stops_above_high():
     kernel.clock.advance(SECOND)
     assert kernel.events[VmEvent.PAGEOUTRUN] >= 1
     assert kernel.events[VmEvent.PGSTEAL_KSWAPD] > 0
-    assert pgdat_balanced(kernel.nodes[0], 0, 3)
+    assert pgdat_balanced(kernel, kernel.nodes[0], 0, 3)
     assert zone_of(kernel, 0).free < 2 * zone_of(kernel, 0).watermark[Wmark.HIGH]
     assert_conserved(kernel)
 
@@ -97,7 +97,7 @@ def test_raised_watermarks_wake_nobody_until_the_next_allocation():
     assert kernel.events[VmEvent.PAGEOUTRUN] == 0
     allocate_anon(kernel, task_on(kernel, 0), 1, Placement(0))
     kernel.clock.advance(SECOND)
-    assert pgdat_balanced(kernel.nodes[0], 0, 3)
+    assert pgdat_balanced(kernel, kernel.nodes[0], 0, 3)
 
 
 def test_a_node_where_nothing_can_be_reclaimed_becomes_hopeless():
