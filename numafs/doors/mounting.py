@@ -70,7 +70,7 @@ def serve(
 
     kernel = boot(machine if options.seed is None else replace(machine, seed=options.seed))
     service = Service(build(kernel))
-    tasks = RealTasks(kernel)
+    tasks = RealTasks(kernel, may_kill=options.kill)
     if options.rate:
         service.before.append(Pace(kernel.clock, options.rate).tick)
     service.before.append(tasks.reap)

@@ -24,6 +24,7 @@ options of numafs for -o:
   seed=N           seed of the machine's randomness
   check            check the whole model after each operation; what is inconsistent is EIO and logged
   strict           a bug stops the daemon, instead of EIO and a traceback in the log
+  kill             a write to cgroup.kill kills the real processes of the group too
   nowatch          do not plug in and out what an edit of the machine file says
 options of FUSE: allow_other (default for root) allow_root auto_unmount default_permissions ro fsname=
   max_read= ...; options of fstab such as noauto, nofail and x-* are accepted
@@ -40,6 +41,7 @@ class MountOptions:
     seed: int | None = None
     check: bool = False
     strict: bool = False
+    kill: bool = False
     watch: bool = True
     fuse: tuple[str, ...] = ()
     """For libfuse."""
@@ -60,7 +62,7 @@ def parse_options(texts: Iterable[str]) -> MountOptions:
 
 def _ours(option: str, key: str, value: str, has_value: bool) -> dict[str, object]:
     match key, has_value:
-        case "check" | "strict", False:
+        case "check" | "kill" | "strict", False:
             return {key: True}
         case "nowatch", False:
             return {"watch": False}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,13 @@ class _Process:
 class RealTasks:
     """The adopted processes of one kernel. A door calls `reap` before each operation and `follow` before an open."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, *, may_kill: bool = False) -> None:
         self.kernel = kernel
         self._processes: dict[int, _Process] = {}
         self._exits = select.epoll()
+        self._may_kill = may_kill
         kernel.tasks.find_real = self.adopt
+        kernel.on_kill = self.kill
 
     def close(self) -> None:
         """Let go of every process."""
@@ -68,6 +71,18 @@ class RealTasks:
         flags = _flags(pid)
         task.kthread, task.bound = bool(flags & PF_KTHREAD), bool(flags & PF_NO_SETAFFINITY)
         return task
+
+    def kill(self, task: Task) -> None:
+        """SIGKILL to a real process, if the mount allows it; the model sees it exit as any other."""
+        process = self._processes.get(task.tgid)
+        if process is None or not self._may_kill:
+            log.warning("process %d (%s) was to be killed; the mount has no option `kill`", task.tgid, task.comm)
+            return
+        log.info("process %d (%s) is killed", task.tgid, task.comm)
+        try:
+            signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            log.debug("process %d had ended", task.tgid)
 
     def reap(self) -> None:
         """Let what has exited leave the model."""

@@ -356,7 +356,6 @@ def kill(kernel: Kernel, group: Group) -> None:
     for task in doomed:
         if task.exited:
             continue
-        task.killed = True
         if not task.real:
             kernel.tasks.do_exit(kernel, task)
         elif kernel.on_kill is not None:

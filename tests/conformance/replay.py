@@ -19,7 +19,9 @@ from .scenario import HERE
 
 __all__ = ["main", "recordings", "replay"]
 
-MOUNTS = {"v1": ("sys/fs/cgroup/cpuset", "cpuset."), "legacy": ("dev/cpuset", "")}
+MOUNTS = {
+    "v1": ("sys/fs/cgroup/cpuset", "cpuset."), "legacy": ("dev/cpuset", ""), "v2": ("sys/fs/cgroup/unified", "cpuset."),
+}
 CPUSET = HERE / "cpuset"
 
 
@@ -32,7 +34,10 @@ def run(name: str) -> list[str]:
     """The lines that the script of a recording prints on a fresh mount."""
     script, _, kind = name.rpartition("-")
     place, prefix = MOUNTS[kind]
-    with mounted("seed4") as root, tempfile.TemporaryDirectory(prefix="numafs-replay.") as work:
+    machine = "seed4-v2" if kind == "v2" else "seed4"
+    with mounted(machine, "kill") as root, tempfile.TemporaryDirectory(prefix="numafs-replay.") as work:
+        if kind == "v2":
+            (root / place / "cgroup.subtree_control").write_text("+cpuset")
         environment = {**os.environ, "CG": str(root / place), "PFX": prefix, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, str(CPUSET / "run_harness.py"), str(root), str(CPUSET / "harness" / f"{script}.py")]
         done = subprocess.run(
@@ -50,8 +55,10 @@ _NEUTRAL = (
     (r"^mountinfo: .*|^/proc/mounts: .*|^/proc/filesystems: .*|^f_type=.*", "(how it is mounted)"),
     (r"\d+:cpuset:|cpuset\t\d+", "(hierarchy):cpuset"),
     (r"'0::/'|, '0::/'", ""),
-    (r'^(write \S*(?:tasks|procs) "(?:0x?)?)[0-9a-f]{2,8}(".* -> )\d+', r"\1(pid)\2(length)"),
-    (r'^(write \S*(?:tasks|procs) "(?:0x?)?)[0-9a-f]{2,8}(" -> E)', r"\1(pid)\2"),
+    (r'^(write \S*(?:tasks|procs|threads) "(?:0x?)?)[0-9a-f]{2,8}(".* -> )\d+', r"\1(pid)\2(length)"),
+    (r'^(write \S*(?:tasks|procs|threads) "(?:0x?)?)[0-9a-f]{2,8}(" -> E)', r"\1(pid)\2"),
+    (r'^(write \S*procs "<A>(?:\\n)?" -> )\d', r"\1(length)"),
+    (r'^(read  \S*threads -> )"\d+', r'\1"(pid)'),
     (r'^(write \S*(?:tasks|procs) (?!").*)\(\d+ bytes\)', r"\1(bytes)"),
     (r'^(read  \S*tasks -> )"\d+', r'\1"(pid)'),
     (r"^tasks = \d+", "tasks = (pid)"),

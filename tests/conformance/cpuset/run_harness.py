@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Run a recorded harness script with the mount's proc/ in the place of this machine's: run_harness.py ROOT SCRIPT."""
+"""Run a recorded harness script with the mount's proc/ and sys/ in the place of this machine's.
+
+run_harness.py ROOT SCRIPT
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ plain_open, plain_listdir = builtins.open, os.listdir
 
 
 def there(path: Any) -> Any:
-    """A path below /proc as that of the mount; /proc/self as this process."""
-    if not isinstance(path, str) or not (path == "/proc" or path.startswith("/proc/")):
+    """A path below /proc or /sys as that of the mount; /proc/self as this process."""
+    if not isinstance(path, str) or not (path == "/proc" or path.startswith(("/proc/", "/sys/"))):
         return path
     return root + path.replace("/proc/self/", f"/proc/{os.getpid()}/")
 
