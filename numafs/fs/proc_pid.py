@@ -45,6 +45,7 @@ class Entry(NamedTuple):
 def numa_maps_show(entry: Entry) -> str:
     """fs/proc/task_mmu.c:show_numa_map() (v6.1)."""
     kernel, task = entry
+    kernel.tasks.look(task)
     if task.mm is None:
         return ""
     return "".join(_numa_map(kernel, task, vma) for vma in task.mm.vmas)
@@ -93,6 +94,7 @@ def _nodes(kernel: Kernel, md: VmaStats) -> str:
 def maps_show(entry: Entry) -> str:
     """fs/proc/task_mmu.c:show_map_vma() (v6.1)."""
     kernel, task = entry
+    kernel.tasks.look(task)
     if task.mm is None:
         return ""
     return "".join(_map(kernel.machine.page_size, vma) for vma in task.mm.vmas)

@@ -293,6 +293,7 @@ def update_tasks_nodemask(kernel: Kernel, cs: Cpuset) -> None:
     """
     mems = guarantee_online_mems(kernel, cs)
     for task in list(cs.members):
+        kernel.tasks.look(task)
         change_task_nodemask(task, mems)
         if task.mm is None:
             continue
@@ -358,6 +359,9 @@ def can_attach(cs: Cpuset) -> None:
 def transfer_tasks(kernel: Kernel, moving: list[Task], cs: Cpuset) -> None:
     """The threads are members of `cs` from now on; the memory goes with thread-group leaders only (cpuset_attach)."""
     old = moving[0].cpuset
+    for task in moving:
+        kernel.tasks.look(task)
+    moving = [task for task in moving if not task.exited]
     for task in moving:
         cgroup.move(kernel, kernel.cpusets, task, task.cpuset, cs)
         task.cpuset = cs

@@ -45,6 +45,8 @@ class TaskTable:
         self._next_pid = FIRST_PID
         self.find_real: Callable[[int], Task | None] | None = None
         """Adopts a real process of this machine, if it lives."""
+        self.look: Callable[[Task], None] = lambda _: None
+        """Called before somebody looks at the memory of a task: the door brings that of a real one up to date."""
         self.program: Inode | None = None
         """The file that modelled tasks run."""
         everywhere = (1 << len(kernel.cpu_to_node)) - 1

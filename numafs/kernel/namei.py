@@ -44,6 +44,8 @@ class Filesystem:
         self._hugetlb_ino = 0
         self.unlinked: dict[Inode, None] = {}
         """Inodes without a name that a mapping or an open file keeps: shared memory, deleted files."""
+        self.foreign: dict[tuple[str, int], Inode] = {}
+        """Files of the host that real programs have mapped, by device and inode number."""
 
     # ------------------------------------------------------------ the disk
 
@@ -114,6 +116,7 @@ class Filesystem:
         """Every inode that the kernel remembers and that may have pages."""
         yield from self.cache.inodes
         yield from self.unlinked
+        yield from self.foreign.values()
 
     # ------------------------------------------------------------ changing
 
