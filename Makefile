@@ -8,13 +8,13 @@ umount: ## unmount what `make run` mounted
 	@python=$$(.ci/setup) && $$python -m numafs umount mountpoints/ring4
 
 test: ## everything: ruff, mypy --strict, pytest
-	@python=$$(.ci/setup) && set -x && $$python -m ruff check && $$python -m mypy && $$python -m pytest
+	@python=$$(.ci/setup tests) && set -x && $$python -m ruff check && $$python -m mypy && $$python -m pytest
 
 bench: ## the benchmarks, as a table
 	@python=$$(.ci/setup) && $$python -m benchmarks
 
 conformance: ## the recorded scenarios against a mount, with a score for each group
-	@python=$$(.ci/setup) && $$python -m tests.conformance
+	@python=$$(.ci/setup tests) && $$python -m tests.conformance
 
 docs: ## docs/fidelity.md, from the sentences that begin with "Simplified:"
 	@python=$$(.ci/setup) && $$python docs/fidelity.py

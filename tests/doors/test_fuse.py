@@ -16,7 +16,7 @@ from toy import toy_tree
 
 from numafs.doors import mounts
 from numafs.doors.daemon import background, end
-from numafs.doors.fuse import FuseDoor
+from numafs.doors.fuse import FuseDoor, binding
 from numafs.doors.service import Service
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -168,7 +168,8 @@ def test_others_may_do_what_the_modes_let_them(toy: Path) -> None:
 
 @root_only
 def test_a_user_mounts_for_themself_and_is_the_machines_root(fuse: None) -> None:
-    """In a child, which becomes that user: nobody else sees such a mount."""
+    """In a child, which becomes that user: nobody else sees such a mount. It may not be able to read root's modules."""
+    binding()
     directory = tempfile.mkdtemp(prefix="numafs-user-")
     os.chown(directory, 1000, 1000)
     child = os.fork()

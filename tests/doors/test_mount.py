@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -91,8 +93,17 @@ def test_mount_returns_when_it_answers_and_each_way_to_unmount_ends_the_daemon(
 
 def daemon_of(directory: Path) -> int:
     """The process whose command line mounted on `directory`."""
-    found = subprocess.run(["pgrep", "-f", f"numafs mount .* {directory}"], capture_output=True, text=True, check=True)
-    return int(found.stdout)
+    command = re.compile(rf"numafs\0mount\0.*{re.escape(str(directory))}")
+    found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if command.search(text_of(path))]
+    assert len(found) == 1
+    return found[0]
+
+
+def text_of(path: Path) -> str:
+    """What a file of /proc says; nothing if the process is gone."""
+    with suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""
 
 
 def test_a_second_mount_on_the_same_directory_is_refused(directory: Path) -> None:
