@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 import subprocess
 import tempfile
@@ -170,13 +171,14 @@ def test_others_may_do_what_the_modes_let_them(toy: Path) -> None:
 def test_a_user_mounts_for_themself_and_is_the_machines_root(fuse: None) -> None:
     """In a child, which becomes that user: nobody else sees such a mount. It may not be able to read root's modules."""
     binding()
+    user = pwd.getpwnam("nobody")
     directory = tempfile.mkdtemp(prefix="numafs-user-")
-    os.chown(directory, 1000, 1000)
+    os.chown(directory, user.pw_uid, user.pw_gid)
     child = os.fork()
     if child == 0:
         os.setgroups([])
-        os.setgid(1000)
-        os.setuid(1000)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
         os._exit(use_own_mount(Path(directory)))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.rmdir(directory)
