@@ -31,7 +31,7 @@ def madvise(kernel: Kernel, task: Task, start: int, stop: int, advice: str) -> N
         raise ENOMEM(f"task {task.pid} has no address space in the model")
     covered = start
     gap = False
-    for vma in mm.overlapping(start, stop):
+    for vma in mmap.vmas_in(mm, start, stop):
         gap = gap or vma.start > covered
         covered = vma.stop
         ADVICE[advice](kernel, task, vma, max(start, vma.start), min(stop, vma.stop))
@@ -120,9 +120,8 @@ def _nohugepage(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> 
 
 
 def _set_thp(kernel: Kernel, vma: Vma, start: int, stop: int, on: bool) -> None:
-    for piece in mmap.isolate_range(kernel, vma.mm, start, stop):
-        piece.thp = on
-    mmap.vma_merge(kernel, vma.mm, start, stop)
+    if vma.thp is not on:
+        mmap.vma_modify(kernel, vma.mm, vma, start, stop, thp=on)
 
 
 def _nothing(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:

@@ -19,6 +19,7 @@ from .mempolicy import (
     SharedPolicy,
     get_nodes,
     mpol_dup,
+    mpol_equal,
     mpol_new,
     mpol_set_nodemask,
     placements,
@@ -114,10 +115,12 @@ def _queue_pages_range(mm: Mm, start: int, stop: int, nodes: Mask, flags: int) -
 
 
 def _mbind_range(kernel: Kernel, mm: Mm, start: int, stop: int, policy: Mempolicy | None) -> None:
-    """Cut the mappings at the edges, give those inside the policy, join what is alike again."""
-    for vma in mmap.isolate_range(kernel, mm, start, stop):
-        vma_replace_policy(vma, policy)
-    mmap.vma_merge(kernel, mm, start, stop)
+    """Give the mappings in [start, stop) the policy; those that have it stay as they are."""
+    for vma in mmap.vmas_in(mm, start, stop):
+        if not mpol_equal(vma.policy, policy):
+            mine = mpol_dup(policy) if policy else None
+            part = mmap.vma_modify(kernel, mm, vma, max(start, vma.start), min(stop, vma.stop), policy=mine)
+            vma_replace_policy(part, policy)
 
 
 def vma_replace_policy(vma: Vma, policy: Mempolicy | None) -> None:

@@ -21,6 +21,7 @@ from . import (
     hugetlb,
     mempolicy,
     mlock,
+    mmap,
     numa_fault,
     numa_scan,
     page_alloc,
@@ -209,7 +210,8 @@ def _do_swap_page(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, w
 
 
 def anon_prepare(vma: Vma) -> Space:
-    """anon_vma_prepare(): where the new anonymous pages of `vma` go."""
+    """Where the new anonymous pages of `vma` go."""
+    mmap.anon_vma_prepare(vma)
     if vma.anon is None:
         vma.anon = Space(Kind.ANON)
     return vma.anon

@@ -6,6 +6,7 @@ Simplified: RLIMIT_MEMLOCK is not enforced, as for root.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from . import memory, mmap, rmap
@@ -25,11 +26,11 @@ __all__ = [
 
 def mlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
     """mlock(2): the mappings of [start, stop) become locked and are faulted in. ENOMEM if there is a hole."""
-    for vma in _vmas(kernel, task, start, stop):
-        if not vma.special and not vma.hugetlb:
-            vma.locked = True
-            mlock_pages(kernel, vma, vma.start, vma.stop)
-    mmap.vma_merge(kernel, _mm(task), start, stop)
+    for vma in _vmas(task, start, stop):
+        if not vma.special and not vma.hugetlb and not vma.locked:
+            a, b = max(start, vma.start), min(stop, vma.stop)
+            part = mmap.vma_modify(kernel, vma.mm, vma, a, b, locked=True)
+            mlock_pages(kernel, part, a, b)
     for vma in _mm(task).overlapping(start, stop):
         if vma.locked:
             populate_vma_range(kernel, task, vma, max(start, vma.start), min(stop, vma.stop))
@@ -37,12 +38,12 @@ def mlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
 
 def munlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
     """munlock(2): the mappings of [start, stop) are locked no longer."""
-    for vma in _vmas(kernel, task, start, stop):
+    for vma in _vmas(task, start, stop):
         if vma.locked:
-            vma.locked = False
-            for run in _mapped_runs(vma, vma.start, vma.stop):
+            a, b = max(start, vma.start), min(stop, vma.stop)
+            part = mmap.vma_modify(kernel, vma.mm, vma, a, b, locked=False)
+            for run in _mapped_runs(part, a, b):
                 _munlock(kernel, run)
-    mmap.vma_merge(kernel, _mm(task), start, stop)
 
 
 def _mm(task: Task) -> Mm:
@@ -51,8 +52,8 @@ def _mm(task: Task) -> Mm:
     return task.mm
 
 
-def _vmas(kernel: Kernel, task: Task, start: int, stop: int) -> list[Vma]:
-    """The mappings of [start, stop), split at its edges."""
+def _vmas(task: Task, start: int, stop: int) -> Iterator[Vma]:
+    """The mappings of [start, stop), one by one."""
     mm = _mm(task)
     at = start
     for vma in mm.overlapping(start, stop):
@@ -61,7 +62,7 @@ def _vmas(kernel: Kernel, task: Task, start: int, stop: int) -> list[Vma]:
         at = vma.stop
     if at < stop:
         raise ENOMEM(f"no mapping at page {at:#x}")
-    return mmap.isolate_range(kernel, mm, start, stop)
+    return mmap.vmas_in(mm, start, stop)
 
 
 def populate_vma_range(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:

@@ -45,7 +45,7 @@ class Vma:
     """A mapping [start, stop) of an address space (vm_area_struct)."""
 
     __slots__ = (
-        "anon", "exec_", "file", "hugetlb", "locked", "mm", "name", "path", "pgoff", "policy", "segments", "shared",
+        "anon", "anon_vma", "exec_", "file", "hugetlb", "inherited", "locked", "mm", "name", "path", "pgoff", "policy", "segments", "shared",
         "special", "start", "stop", "thp", "write",
     )
 
@@ -74,6 +74,10 @@ class Vma:
         self.policy: Mempolicy | None = None
         self.anon: Space | None = None
         """Where its new anonymous pages go; None before the first."""
+        self.anon_vma: object | None = None
+        """What decides if it can be joined with a neighbour: shared by those that were one; None before the first."""
+        self.inherited = False
+        """It was forked with its `anon_vma`: the chain has the parent's links, too."""
         self.segments: list[Segment] = []
         """Present page table entries, ascending and disjoint."""
 

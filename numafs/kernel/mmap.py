@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from . import huge_memory, hugetlb, memory, pgalloc, shmem
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from .mm import Task
 
 __all__ = [
-    "MMAP_BASE", "TASK_SIZE", "dup_mmap", "escape_path", "exit_mmap", "isolate_range", "mmap", "munmap", "split_vma",
-    "vma_merge",
+    "MMAP_BASE", "TASK_SIZE", "anon_vma_prepare", "dup_mmap", "escape_path", "exit_mmap", "mmap", "munmap", "split_vma",
+    "vma_modify", "vmas_in",
 ]
 
 TASK_SIZE = 1 << 35
@@ -156,13 +157,19 @@ def isolate_range(kernel: Kernel, mm: Mm, start: int, stop: int) -> list[Vma]:
     return mm.overlapping(start, stop)
 
 
+_SPLIT = (
+    "anon", "anon_vma", "exec_", "file", "hugetlb", "inherited", "locked", "name", "path", "shared", "special", "thp",
+    "write",
+)
+
+
 def split_vma(kernel: Kernel, vma: Vma, at: int) -> Vma:
     """`vma` ends at page `at` from now on; returns the new one that goes on from there."""
     if vma.hugetlb and at % vma.hugetlb:
         raise EINVAL(f"page {at:#x} is inside a huge page")
     huge_memory.split_edges(kernel, vma, at, at)
     new = Vma(vma.mm, at, vma.stop)
-    for name in ("anon", "exec_", "file", "hugetlb", "locked", "name", "path", "shared", "special", "thp", "write"):
+    for name in _SPLIT:
         setattr(new, name, getattr(vma, name))
     new.pgoff = vma.pgoff + at - vma.start
     new.policy = mpol_dup(vma.policy) if vma.policy else None
@@ -176,25 +183,44 @@ def split_vma(kernel: Kernel, vma: Vma, at: int) -> Vma:
     return new
 
 
-def vma_merge(kernel: Kernel, mm: Mm, start: int, stop: int) -> None:
-    """Join what may be joined of the mappings in and around [start, stop)."""
-    for vma in mm.overlapping(max(start - 1, 0), stop + 1):
-        if vma in mm.vmas:
-            _merge_with_neighbours(mm, vma)
+def vmas_in(mm: Mm, start: int, stop: int) -> Iterator[Vma]:
+    """The mappings in [start, stop), one by one, for who splits and joins them on the way."""
+    while vma := next(iter(mm.overlapping(start, stop)), None):
+        start = vma.stop
+        yield vma
+        if start >= stop:
+            return
+
+
+def vma_modify(kernel: Kernel, mm: Mm, vma: Vma, start: int, stop: int, **new: object) -> Vma:
+    """Give the part [start, stop) of a mapping other properties; returns the mapping that it is in afterwards.
+
+    It is joined with a neighbour that is like it, or split off: mm/mmap.c:vma_merge() and what its callers do
+    if it fails (v6.1). Callers leave alone what has the properties already.
+    """
+    part = vma if start <= vma.start else split_vma(kernel, vma, start)
+    if stop < part.stop:
+        split_vma(kernel, part, stop)
+    for name, value in new.items():
+        setattr(part, name, value)
+    return _merge_with_neighbours(mm, part)
 
 
 def _merge_with_neighbours(mm: Mm, vma: Vma) -> Vma:
     i = mm.vmas.index(vma)
-    if i + 1 < len(mm.vmas) and _can_merge(vma, mm.vmas[i + 1]):
-        _join(mm, vma, mm.vmas[i + 1])
-    if i and _can_merge(mm.vmas[i - 1], vma):
-        _join(mm, mm.vmas[i - 1], vma)
-        return mm.vmas[i - 1]
-    return vma
+    before = mm.vmas[i - 1] if i and _can_merge(mm.vmas[i - 1], vma, mm.vmas[i - 1]) else None
+    after = mm.vmas[i + 1] if i + 1 < len(mm.vmas) and _can_merge(vma, mm.vmas[i + 1], mm.vmas[i + 1]) else None
+    if before and after and not (before.anon_vma is after.anon_vma or not before.anon_vma or not after.anon_vma):
+        after = None
+    if after:
+        _join(mm, vma, after)
+    if before:
+        _join(mm, before, vma)
+    return before or vma
 
 
-def _can_merge(x: Vma, y: Vma) -> bool:
-    """can_vma_merge_after(): adjacent, alike in everything, and their anonymous pages go to one place."""
+def _can_merge(x: Vma, y: Vma, old: Vma) -> bool:
+    """can_vma_merge_after(): adjacent and alike in everything; `old` is that of the two that does not change."""
     return (
         x.stop == y.start
         and x.file is y.file
@@ -202,13 +228,45 @@ def _can_merge(x: Vma, y: Vma) -> bool:
         and (x.shared, x.write, x.exec_, x.locked, x.hugetlb, x.thp, x.name)
         == (y.shared, y.write, y.exec_, y.locked, y.hugetlb, y.thp, y.name)
         and not (x.special or y.special)
-        and (x.anon is y.anon or x.anon is None or y.anon is None)
+        and is_mergeable_anon_vma(x if old is y else y, old)
         and mpol_equal(x.policy, y.policy)
+    )
+
+
+def is_mergeable_anon_vma(vma: Vma, old: Vma) -> bool:
+    """Either may have no anonymous pages yet, but `old` needs a chain of one link then: not none, none inherited."""
+    if (vma.anon_vma is None or old.anon_vma is None) and old.anon_vma is not None and not old.inherited:
+        return True
+    return vma.anon_vma is old.anon_vma
+
+
+def anon_vma_prepare(vma: Vma) -> None:
+    """The mapping gets its first anonymous page; the anon_vma of a neighbour that is like it serves (mm/rmap.c)."""
+    if vma.anon_vma is not None:
+        return
+    vmas = vma.mm.vmas
+    i = vmas.index(vma)
+    like_it = [near for near in vmas[i + 1 : i + 2] if _anon_vma_compatible(vma, near)]
+    like_it += [near for near in vmas[max(i - 1, 0) : i] if _anon_vma_compatible(near, vma)]
+    reusable = (near.anon_vma for near in like_it if near.anon_vma is not None and not near.inherited)
+    vma.anon_vma = next(reusable, object())
+
+
+def _anon_vma_compatible(x: Vma, y: Vma) -> bool:
+    """Could the two be joined, but for their rights?"""
+    return (
+        x.stop == y.start
+        and mpol_equal(x.policy, y.policy)
+        and x.file is y.file
+        and (x.shared, x.locked, x.hugetlb, x.thp) == (y.shared, y.locked, y.hugetlb, y.thp)
+        and x.pgoff + x.pages == y.pgoff
     )
 
 
 def _join(mm: Mm, x: Vma, y: Vma) -> None:
     x.anon = x.anon or y.anon
+    if x.anon_vma is None:
+        x.anon_vma, x.inherited = y.anon_vma, y.inherited
     moved = y.unmap(y.start, y.stop)
     mm.vmas.remove(y)
     x.stop = y.stop
@@ -243,6 +301,8 @@ def _dup_vma(vma: Vma, mm: Mm) -> Vma:
     for name in ("exec_", "file", "hugetlb", "name", "path", "pgoff", "shared", "special", "thp", "write"):
         setattr(new, name, getattr(vma, name))
     new.policy = mpol_dup(vma.policy) if vma.policy else None
+    if vma.anon_vma is not None:
+        new.anon_vma, new.inherited = object(), True
     if new.file is not None:
         new.file.users += 1
     return new
