@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from numafs.kernel import cpuset
 from numafs.kernel.errors import EINVAL, ESRCH
 from numafs.kernel.memory import VmaStats, vma_stats
-from numafs.kernel.mempolicy import mpol_to_str
+from numafs.kernel.mempolicy import get_vma_policy, mpol_to_str
 from numafs.kernel.nodemask import members
 from numafs.kernel.oom_kill import oom_badness
 
@@ -53,8 +53,7 @@ def numa_maps_show(entry: Entry) -> str:
 
 def _numa_map(kernel: Kernel, task: Task, vma: Vma) -> str:
     size = kernel.machine.page_size
-    policy = vma.policy if vma.policy is not None else task.policy
-    text = f"{vma.start * size:08x} {mpol_to_str(policy)}"
+    text = f"{vma.start * size:08x} {mpol_to_str(get_vma_policy(vma, task))}"
     if vma.path:
         text += f" file={vma.path}"
     elif vma.name:

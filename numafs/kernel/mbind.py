@@ -24,7 +24,6 @@ from .mempolicy import (
     mpol_set_nodemask,
     placements,
     sanitize_mpol_flags,
-    vma_policy,
 )
 from .migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from .mover import Piece, count_copy, migrate_piece, pieces_of, vma_migratable
@@ -145,7 +144,7 @@ def set_mempolicy_home_node(kernel: Kernel, task: Task, start: int, stop: int, h
         return
     found = False
     for vma in mm.overlapping(start, stop):
-        old = vma_policy(vma, max(start, vma.start))
+        old = vma.policy
         if old is None:
             continue
         if old.mode not in (Mode.BIND, Mode.PREFERRED_MANY):

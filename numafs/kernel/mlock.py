@@ -26,7 +26,7 @@ __all__ = [
 
 def mlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
     """mlock(2): the mappings of [start, stop) become locked and are faulted in. ENOMEM if there is a hole."""
-    for vma in _vmas(task, start, stop):
+    for vma in _vmas(_mm(task), start, stop):
         if not vma.special and not vma.hugetlb and not vma.locked:
             a, b = max(start, vma.start), min(stop, vma.stop)
             part = mmap.vma_modify(kernel, vma.mm, vma, a, b, locked=True)
@@ -38,7 +38,7 @@ def mlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
 
 def munlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
     """munlock(2): the mappings of [start, stop) are locked no longer."""
-    for vma in _vmas(task, start, stop):
+    for vma in _vmas(_mm(task), start, stop):
         if vma.locked:
             a, b = max(start, vma.start), min(stop, vma.stop)
             part = mmap.vma_modify(kernel, vma.mm, vma, a, b, locked=False)
@@ -52,17 +52,15 @@ def _mm(task: Task) -> Mm:
     return task.mm
 
 
-def _vmas(task: Task, start: int, stop: int) -> Iterator[Vma]:
-    """The mappings of [start, stop), one by one."""
-    mm = _mm(task)
-    at = start
-    for vma in mm.overlapping(start, stop):
-        if vma.start > at:
+def _vmas(mm: Mm, start: int, stop: int) -> Iterator[Vma]:
+    """The mappings of [start, stop), one by one; ENOMEM at the first hole (apply_vma_lock_flags)."""
+    for vma in mmap.vmas_in(mm, start, stop):
+        if vma.start > start:
             break
-        at = vma.stop
-    if at < stop:
-        raise ENOMEM(f"no mapping at page {at:#x}")
-    return mmap.vmas_in(mm, start, stop)
+        start = vma.stop
+        yield vma
+    if start < stop:
+        raise ENOMEM(f"no mapping at page {start:#x}")
 
 
 def populate_vma_range(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:

@@ -45,8 +45,8 @@ class Vma:
     """A mapping [start, stop) of an address space (vm_area_struct)."""
 
     __slots__ = (
-        "anon", "anon_vma", "exec_", "file", "hugetlb", "inherited", "locked", "mm", "name", "path", "pgoff", "policy", "segments", "shared",
-        "special", "start", "stop", "thp", "write",
+        "anon", "anon_vma", "exec_", "file", "hugetlb", "inherited", "locked", "mm", "name", "path", "pgoff", "policy",
+        "segments", "shared", "special", "start", "stop", "thp", "write",
     )
 
     def __init__(self, mm: Mm, start: int, stop: int) -> None:

@@ -329,11 +329,14 @@ static char *maps(pid_t pid, char *o)
 		if (l[0] != '1' || strchr(l, ' ') - l != 12)
 			continue;
 		char *end = l;
+		/* of shared memory, which page table a dirty bit is in is not the model's matter */
+		int shared = !strstr(l, " anon=");
 		*o++ = ';';
 		while (l && *l) {
 			end = strchr(l, ' ');
 			int len = end ? end - l : (int)strlen(l);
-			if (strncmp(l, "active=", 7) && strncmp(l, "kernelpagesize", 14) && strncmp(l, "file=", 5))
+			if (!(shared && (!strncmp(l, "dirty=", 6) || !strncmp(l, "mapped=", 7))) && strncmp(l, "active=", 7) &&
+			    strncmp(l, "kernelpagesize", 14) && strncmp(l, "file=", 5))
 				o += sprintf(o, " %.*s", len, l);
 			l = end ? end + 1 : NULL;
 		}

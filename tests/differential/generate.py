@@ -17,6 +17,7 @@ NODES = 4
 CPUS = 8
 TASKS = 4
 REGIONS = 4
+HPAGE = 512
 ALL = (1 << NODES) - 1
 
 NAMES = ("a", "b", "a/c", "a/d", "b/c")
@@ -52,6 +53,7 @@ class Draft:
         self.shared = flavour == "shared"
         """Where shared memory is, nothing interleaves: that depends on inode numbers."""
         self.huge = flavour == "huge"
+        """Huge pages are made, copied and moved, but not cut, and nothing is read before it is written."""
         self.tasks: dict[int, dict[int, int]] = {}
         """Slots, and the sizes of their regions."""
         self.groups: list[str] = []
@@ -76,6 +78,9 @@ class Draft:
             return slot, self.random.randrange(REGIONS), 0, 4
         region = self.random.choice(sorted(regions))
         size = regions[region]
+        if self.huge:
+            start = self.random.randrange(size // HPAGE)
+            return slot, region, start * HPAGE, self.random.randint(1, size // HPAGE - start) * HPAGE
         if self.chance(50):
             return slot, region, 0, size
         start = self.random.randrange(size)
@@ -194,13 +199,13 @@ def _cpus(d: Draft) -> str:
 
 def _map(d: Draft) -> str:
     slot, region = d.task(), d.random.randrange(REGIONS)
-    sizes = (512, 1024, 1024, 1536, 700, 2048) if d.huge else (1, 2, 3, 5, 8, 13, 16, 17, 31, 64, 100, 200, 512, 513)
+    sizes = (512, 1024, 1024, 1536, 2048) if d.huge else (1, 2, 3, 5, 8, 13, 16, 17, 31, 64, 100, 200, 512, 513)
     size = d.random.choice(sizes)
     kind = "s" if d.shared and d.chance(50) else "p"
     if slot in d.tasks and region not in d.tasks[slot]:
         d.tasks[slot][region] = size
     text = f"map {slot} {region} {size} {kind}"
-    if d.huge and d.chance(70):
+    if d.huge:
         text += f"\nadvise {slot} {region} 0 {size} hugepage"
     if d.chance(60):
         text += f"\ntouch {slot} {region} 0 {size}"
@@ -209,14 +214,17 @@ def _map(d: Draft) -> str:
 
 def _on(name: str) -> Callable[[Draft], str]:
     def line(d: Draft) -> str:
+        if d.huge and name == "load":
+            return f"touch {' '.join(map(str, d.part()))}"
         return f"{name} {' '.join(map(str, d.part()))}"
 
     return line
 
 
 def _advise(d: Draft) -> str:
-    advices = ("dontneed", "dontneed", "cold", "populate_read", "populate_write", "hugepage", "nohugepage")
-    return f"{_on('advise')(d)} {d.random.choice(advices if d.huge else advices[:5])}"
+    advices = ("dontneed", "dontneed", "cold", "populate_read", "populate_write")
+    line = f"{_on('advise')(d)} {d.random.choice(advices)}"
+    return line.replace("populate_read", "populate_write") if d.huge else line
 
 
 def _policy(d: Draft) -> str:
@@ -235,7 +243,7 @@ def _home(d: Draft) -> str:
 
 def _getpol(d: Draft) -> str:
     slot, region, offset, _ = d.part()
-    flags = d.random.choice((0, 2, 2, 3, 3, 4, 6, 8))
+    flags = d.random.choice((0, 2, 2, 4, 6, 8) if d.huge else (0, 2, 2, 3, 3, 4, 6, 8))
     return f"getpol {slot} {region} {offset if flags & 2 else '-'} {flags} {d.random.choice((1024, 1024, 4, 3, 64))}"
 
 

@@ -17,7 +17,7 @@ their state changed.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from numafs.fs import root as tree
@@ -49,6 +49,8 @@ SHOW_GROUPS_AFTER = frozenset("mrpesf")
 """Beginnings of operations that may change groups or who is in them."""
 _UNSTABLE = ("active=", "kernelpagesize", "file=")
 """Words of numa_maps that are left out: when the real kernel drains its per-CPU lists is chance."""
+_OF_PTES = ("dirty=", "mapped=")
+"""Left out of shared memory: which page table a dirty bit is in is not the model's matter."""
 
 _ERRNO = {errno.EOPNOTSUPP: "EOPNOTSUPP"}
 """Where Python prefers another name."""
@@ -58,7 +60,8 @@ ROOT = Caller(pid=1)
 
 def sequences(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """(heading, lines) of each sequence of a script or of its results."""
-    heading, body = "", []
+    heading = ""
+    body: list[str] = []
     for line in lines:
         if line.startswith("#"):
             if heading:
@@ -80,6 +83,11 @@ def play(machine: Machine, operations: Iterable[str]) -> list[str]:
 
 def _mask(text: str) -> Mask | None:
     return None if text == "-" else int(text, 16)
+
+
+def _left_out(words: Sequence[str]) -> tuple[str, ...]:
+    private = any(word.startswith("anon=") for word in words)
+    return _UNSTABLE if private else (*_UNSTABLE, *_OF_PTES)
 
 
 class Player:
@@ -128,7 +136,7 @@ class Player:
         except TaskKilled:
             return "KILLED"
         except OSError as error:
-            return _ERRNO.get(error.errno, errno.errorcode[error.errno or 0])
+            return _ERRNO.get(error.errno or 0) or errno.errorcode[error.errno or 0]
 
     # ------------------------------------------------------------ files
 
@@ -290,7 +298,7 @@ class Player:
     def _maps(self, task: Task) -> str:
         lines = (line.split(" ") for line in numa_maps_show(Entry(self.kernel, task)).splitlines())
         return "".join(
-            "; " + " ".join(word for word in words if not word.startswith(_UNSTABLE))
+            "; " + " ".join(word for word in words if not word.startswith(_left_out(words)))
             for words in lines if words[0].startswith("1") and len(words[0]) == 12
         )
 

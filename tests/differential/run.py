@@ -68,7 +68,9 @@ def by_operation(lines: Sequence[str]) -> list[list[str]]:
     return out
 
 
-def compare(heading: str, operations: Sequence[str], kernel: Sequence[str], model: Sequence[str]) -> Disagreement | None:
+def compare(
+    heading: str, operations: Sequence[str], kernel: Sequence[str], model: Sequence[str]
+) -> Disagreement | None:
     """The first operation with different results, if there is one."""
     theirs, ours = by_operation(kernel), by_operation(model)
     for i in range(max(len(theirs), len(ours))):

@@ -162,3 +162,10 @@ def test_free_blocks_add_up_in_buddyinfo_and_pagetypeinfo(kernel, root):
         assert sum(n << order for order, n in enumerate(blocks)) == zone.free
     movable = [line for line in root.read_text("proc/pagetypeinfo").splitlines() if "type      Movable" in line]
     assert len(movable) == len(zones)
+
+
+def test_all_tasks_see_the_policy_of_shared_memory(kernel, root, task):
+    run_verb(kernel, task, "alloc 64K --shared")
+    child = kernel.tasks.fork(kernel, task)
+    run_verb(kernel, task, "mbind 0 bind:3")
+    assert last_map(root, child) == "100000000000 bind:3 file=/dev/zero\\040(deleted)"

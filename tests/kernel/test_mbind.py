@@ -193,6 +193,15 @@ def test_a_home_node_is_where_a_binding_begins_to_look(kernel: Kernel, task: Tas
     assert on_nodes(vma) == {2: 64}
 
 
+def test_a_mapping_has_a_home_node_by_its_own_policy_not_by_that_of_its_file(kernel: Kernel, task: Task) -> None:
+    vma = mmap.mmap(kernel, task, 0x100000000, 64, shared=True)
+    child = kernel.tasks.fork(kernel, task)
+    bind(kernel, task, vma, Mode.BIND, "0,2-3")
+    home = lambda who: errno_of(  # noqa: E731
+        lambda: mbind.set_mempolicy_home_node(kernel, who, vma.start, vma.stop, 2, 0))
+    assert (home(child), home(task)) == ("ENOENT", "")
+
+
 def test_shared_memory_keeps_its_policy_with_the_file_and_interleaves_by_inode(kernel: Kernel, task: Task) -> None:
     vma = mmap.mmap(kernel, task, 0x100000000, 64, shared=True)
     bind(kernel, task, vma, Mode.INTERLEAVE, "0,2-3")

@@ -10,6 +10,7 @@ from numafs.kernel.boot import boot
 from numafs.kernel.check import check
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.mm import Task
+from numafs.kernel.page import PG
 from numafs.machine.spec import Disk, DiskFile
 
 from .machines import machine
@@ -85,13 +86,13 @@ def test_a_path_is_escaped(kernel: Kernel, task: Task) -> None:
     assert vma.path == "/data/a\\040b\\075c"
 
 
-def test_locking_over_a_hole_is_refused_and_changes_nothing(kernel: Kernel, task: Task) -> None:
+def test_locking_over_a_hole_locks_what_is_before_it_and_faults_nothing_in(kernel: Kernel, task: Task) -> None:
     mmap.mmap(kernel, task, BASE, 10)
     mmap.mmap(kernel, task, BASE + 20, 10)
     with pytest.raises(OSError, match="no mapping"):
         mlock.mlock(kernel, task, BASE, BASE + 30)
     assert task.mm is not None
-    assert not any(vma.locked for vma in task.mm.vmas)
+    assert [(vma.start - BASE, vma.segments) for vma in task.mm.vmas if vma.locked] == [(0, [])]
 
 
 def test_a_mapping_of_no_pages_or_beyond_the_end_is_refused(kernel: Kernel, task: Task) -> None:
@@ -115,3 +116,55 @@ def test_lazily_freed_pages_are_kept_until_memory_is_short(kernel: Kernel, task:
     memory.touch(kernel, task, BASE, BASE + 10, write=True)
     assert memory.vma_stats(kernel, vma).dirty == 10
     check(kernel)
+
+
+# ---------------------------------------------------------------- who may be joined (is_mergeable_anon_vma)
+
+
+def lock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
+    mlock.mlock(kernel, task, BASE + start, BASE + stop)
+
+
+def unlock(kernel: Kernel, task: Task, start: int, stop: int) -> None:
+    mlock.munlock(kernel, task, BASE + start, BASE + stop)
+
+
+def test_a_mapping_with_pages_is_not_joined_to_one_without_before_it(kernel: Kernel, task: Task) -> None:
+    mmap.mmap(kernel, task, BASE, 30)
+    lock(kernel, task, 10, 20)
+    unlock(kernel, task, 10, 20)
+    assert stretches(task) == [(0, 10), (10, 20), (20, 30)]
+
+
+def test_one_with_pages_takes_in_what_changes_beside_it(kernel: Kernel, task: Task) -> None:
+    mmap.mmap(kernel, task, BASE, 30)
+    lock(kernel, task, 0, 20)
+    madvise.madvise(kernel, task, BASE, BASE + 30, "hugepage")
+    unlock(kernel, task, 0, 10)
+    memory.touch(kernel, task, BASE + 25, BASE + 26, write=True)
+    unlock(kernel, task, 10, 20)
+    assert stretches(task) == [(0, 20), (20, 30)]
+    madvise.madvise(kernel, task, BASE + 20, BASE + 30, "nohugepage")
+    madvise.madvise(kernel, task, BASE + 20, BASE + 30, "hugepage")
+    assert stretches(task) == [(0, 20), (20, 30)], "both have pages, of different anon_vmas"
+
+
+def test_what_was_forked_with_pages_takes_in_nothing(kernel: Kernel, task: Task) -> None:
+    mmap.mmap(kernel, task, BASE, 10)
+    memory.touch(kernel, task, BASE, BASE + 10, write=True)
+    child = kernel.tasks.fork(kernel, task)
+    for each in (task, child):
+        mmap.mmap(kernel, each, BASE + 10, 10)
+    assert stretches(task) == [(0, 20)]
+    assert stretches(child) == [(0, 10), (10, 20)]
+
+
+def test_a_huge_page_is_not_split_by_what_changes_nothing(kernel: Kernel, task: Task) -> None:
+    mmap.mmap(kernel, task, BASE, 512)
+    madvise.madvise(kernel, task, BASE, BASE + 512, "hugepage")
+    memory.touch(kernel, task, BASE, BASE + 512, write=True)
+    unlock(kernel, task, 100, 200)
+    madvise.madvise(kernel, task, BASE + 100, BASE + 200, "hugepage")
+    assert stretches(task) == [(0, 512)]
+    assert task.mm is not None
+    assert [run.flags & PG.THP != 0 for run, _ in task.mm.overlapping(BASE, BASE + 512)[0].runs()] == [True]
