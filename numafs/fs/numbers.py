@@ -9,7 +9,7 @@ from numafs.kernel.errors import EINVAL, ERANGE
 
 __all__ = ["kstrtobool", "kstrtol", "kstrtoul", "sysfs_word"]
 
-_UNSIGNED = re.compile(rb"\+?(0[xX][0-9a-fA-F]+|[0-9a-fA-F]+)\n?")
+_DIGITS = {8: re.compile(rb"[0-7]*"), 10: re.compile(rb"[0-9]*"), 16: re.compile(rb"[0-9a-fA-F]*")}
 
 
 def kstrtoul(data: bytes, base: int = 10, limit: int = 2**64 - 1) -> int:
@@ -18,23 +18,27 @@ def kstrtoul(data: bytes, base: int = 10, limit: int = 2**64 - 1) -> int:
     Base 0 goes by the prefix: 0x hexadecimal, 0 octal, else decimal.
     """
     text = data.split(b"\0", 1)[0]
-    match = _UNSIGNED.fullmatch(text)
-    if not match:
-        raise EINVAL(f"{text!r} is no unsigned number")
-    digits = match[1].lower()
-    if digits.startswith(b"0x"):
-        if base not in (0, 16):
-            raise EINVAL(f"{text!r} is not of base {base}")
-        base = 16
-    elif base == 0:
-        base = 8 if digits.startswith(b"0") else 10
-    try:
-        value = int(digits, base)
-    except ValueError:
-        raise EINVAL(f"{text!r} is not of base {base}") from None
+    base, digits, rest = _parse_integer(text.removeprefix(b"+"), base)
+    value = int(digits, base) if digits else 0
+    if value >= 2**64:
+        raise ERANGE(f"{text!r} has more than 64 bits, whatever comes behind")
+    if not digits or rest not in (b"", b"\n"):
+        raise EINVAL(f"{text!r} is no unsigned number of base {base}")
     if value > limit:
         raise ERANGE(f"{value} exceeds {limit}")
     return value
+
+
+def _parse_integer(text: bytes, base: int) -> tuple[int, bytes, bytes]:
+    """(base, digits of that base, what follows): _parse_integer_fixup_radix(), _parse_integer()."""
+    prefixed = re.match(rb"0[xX](?=[0-9a-fA-F])", text)
+    if base == 0:
+        base = 16 if prefixed else 8 if text.startswith(b"0") else 10
+    if base == 16 and text[:2].lower() == b"0x":
+        text = text[2:]
+    match = _DIGITS[base].match(text)
+    digits = match[0] if match else b""
+    return base, digits, text[len(digits) :]
 
 
 def kstrtol(data: bytes, base: int = 10, limit: int = 2**63 - 1) -> int:

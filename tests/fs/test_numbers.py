@@ -25,9 +25,10 @@ def test_what_is_no_unsigned_number_is_einval(text):
     assert caught.value.errno == errno.EINVAL
 
 
-def test_too_large_is_erange():
+@pytest.mark.parametrize("text", [b"18446744073709551616", b"18446744073709551616 junk", b"0x10000000000000000\n\n"])
+def test_too_large_is_erange_whatever_follows(text):
     with pytest.raises(OSError) as caught:
-        kstrtoul(b"18446744073709551616")
+        kstrtoul(text, 0)
     assert caught.value.errno == errno.ERANGE
 
 
