@@ -14,6 +14,7 @@ __all__ = ["main"]
 VERBS = {
     "mount": "mount a machine on a directory",
     "umount": "unmount it, which ends its daemon",
+    "run": "run a command inside a machine",
     "task": "make tasks in a mounted machine and let them allocate, read, migrate ...",
     "dmesg": "print the kernel log of a mounted machine",
     "machines": "list the machines that come with numafs",

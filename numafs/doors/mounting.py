@@ -64,6 +64,7 @@ def serve(
 
     from .fuse import FuseDoor
     from .hotplug_watch import HotplugWatch
+    from .launch import LaunchDoor
     from .pace import Pace
     from .real_tasks import RealTasks
     from .service import Service
@@ -80,8 +81,10 @@ def serve(
 
         service.after.append(lambda: check(kernel))
     watch = HotplugWatch(kernel, service, file) if file and options.watch else None
+    launches = LaunchDoor(service, kernel, tasks)
 
     def answering() -> None:
+        launches.start()
         if watch:
             watch.start()
         log.info("%s is mounted on %s", machine.name, directory)
@@ -96,6 +99,7 @@ def serve(
         sd_notify("STOPPING=1")
         if watch:
             watch.stop()
+        launches.stop()
         tasks.close()
     log.info("%s is unmounted from %s", machine.name, directory)
 

@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,12 @@ class RealTasks:
         self._processes: dict[int, _Process] = {}
         self._exits = select.epoll()
         self._may_kill = may_kill
+        self.born: list[Callable[[int, int], None]] = []
+        """Told of each new child: process ids of its parent and its own."""
+        self.died: list[Callable[[int], None]] = []
+        """Told of each process that has exited."""
         kernel.tasks.find_real = self.adopt
+        kernel.tasks.read_real = read_real
         kernel.on_kill = self.kill
 
     def close(self) -> None:
@@ -57,6 +63,10 @@ class RealTasks:
             os.close(process.pidfd)
         self._processes.clear()
         self._exits.close()
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when an adopted process has exited."""
+        return self._exits.fileno()
 
     def adopt(self, pid: int) -> Task | None:
         """The task of a living process or thread, which the model now knows; None if there is none."""
@@ -125,6 +135,8 @@ class RealTasks:
         os.close(process.pidfd)
         for tid in self._known_threads(process):
             self._forget(tid)
+        for tell in self.died:
+            tell(process.tgid)
 
     def _follow_threads(self, process: _Process) -> None:
         leader = self.kernel.tasks.get(process.tgid)
@@ -144,6 +156,8 @@ class RealTasks:
             status = _status(pid)
             if status and status["State"][:1] not in "ZX" and self._watch(pid):
                 self._enter(pid, status, parent)
+                for tell in self.born:
+                    tell(process.tgid, pid)
                 self._follow_children(self._processes[pid])
 
     def _known_threads(self, process: _Process) -> set[int]:
@@ -156,11 +170,18 @@ class RealTasks:
             self.kernel.tasks.do_exit(self.kernel, task)
 
 
+def read_real(pid: int, name: str) -> str | None:
+    """What the host's /proc/PID/`name` says; None if it cannot be read."""
+    try:
+        return (PROC / str(pid) / name).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+
+
 def _status(pid: int) -> dict[str, str] | None:
     """The lines of /proc/PID/status; None if there is no such task."""
-    try:
-        text = (PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    text = read_real(pid, "status")
+    if text is None:
         return None
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """/proc/mounts, /proc/PID/{mounts,mountinfo}: fs/proc_namespace.c (v6.1).
 
-Simplified: one list for everybody, of what a machine of this kind would have mounted.
+Simplified: one list for everybody, of what a machine of this kind would have mounted; a real process sees the
+host's, with the machine's hierarchies of control groups in the place of those that are bound over.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
 
-__all__ = ["mountinfo_show", "mounts_show"]
+__all__ = ["mountinfo_of_real", "mountinfo_show", "mounts_of_real", "mounts_show"]
 
 QUIET = "rw,nosuid,nodev,noexec,relatime"
+
+
+BOUND = "fuse.numafs"
+"""The type of a mount of ours in the host's table."""
 
 
 class Mount(NamedTuple):
@@ -61,3 +66,36 @@ def mountinfo_show(kernel: Kernel) -> str:
         f"{number} 1 0:{number} / {m.where} {m.flags} - {m.type} {m.source} rw{m.options}\n"
         for number, m in enumerate(mounts(kernel), 2)
     )
+
+
+def _hierarchies(kernel: Kernel) -> dict[str, Mount]:
+    return {m.where: m for m in mounts(kernel) if m.type.startswith("cgroup")}
+
+
+def mounts_of_real(kernel: Kernel, text: str) -> str:
+    """What the host says of a real process's mounts, with the machine's control groups where they are bound."""
+    ours = _hierarchies(kernel)
+    out = []
+    for line in text.splitlines(keepends=True):
+        _, where, kind, *_ = line.split(" ")
+        if where not in ours:
+            out.append(line)
+        elif kind == BOUND:
+            m = ours[where]
+            out.append(f"{m.source} {where} {m.type} {m.flags}{m.options} 0 0\n")
+    return "".join(out)
+
+
+def mountinfo_of_real(kernel: Kernel, text: str) -> str:
+    """The same in the words of mountinfo."""
+    ours = _hierarchies(kernel)
+    out = []
+    for line in text.splitlines(keepends=True):
+        head, _, tail = line.partition(" - ")
+        number, parent, device, _, where, *_ = head.split(" ")
+        if where not in ours:
+            out.append(line)
+        elif tail.startswith(f"{BOUND} "):
+            m = ours[where]
+            out.append(f"{number} {parent} {device} / {where} {m.flags} - {m.type} {m.source} rw{m.options}\n")
+    return "".join(out)

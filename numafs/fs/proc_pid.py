@@ -20,9 +20,9 @@ from numafs.kernel.oom_kill import oom_badness
 
 from .attr import Attr, Caller
 from .numbers import kstrtol
-from .proc_mounts import mountinfo_show, mounts_show
+from .proc_mounts import mountinfo_of_real, mountinfo_show, mounts_of_real, mounts_show
 from .proc_sched import proc_sched_show_task
-from .proc_status import MemoryUse, memory_use, status_show_of
+from .proc_status import MemoryUse, memory_use, status_of_real, status_show_of
 from .tree import PROC_PID, Dir, Following
 
 if TYPE_CHECKING:
@@ -42,12 +42,18 @@ class Entry(NamedTuple):
 # ---------------------------------------------------------------- memory
 
 
+def _host_says(entry: Entry, name: str) -> str | None:
+    """A file of a real process as the host has it."""
+    read = entry.kernel.tasks.read_real
+    return read(entry.task.pid, name) if read is not None and entry.task.real else None
+
+
 def numa_maps_show(entry: Entry) -> str:
     """fs/proc/task_mmu.c:show_numa_map() (v6.1)."""
     kernel, task = entry
     kernel.tasks.look(task)
     if task.mm is None:
-        return ""
+        return _host_says(entry, "numa_maps") or ""
     return "".join(_numa_map(kernel, task, vma) for vma in task.mm.vmas)
 
 
@@ -138,7 +144,20 @@ def stat_show(entry: Entry) -> str:
 
 def status_show(entry: Entry) -> str:
     """fs/proc/array.c:proc_pid_status() (v6.1)."""
-    return status_show_of(entry.kernel, entry.task)
+    text = _host_says(entry, "status")
+    return status_of_real(entry.kernel, entry.task, text) if text else status_show_of(entry.kernel, entry.task)
+
+
+def mounts_show_of(entry: Entry) -> str:
+    """fs/proc_namespace.c:show_vfsmnt() (v6.1)."""
+    text = _host_says(entry, "mounts")
+    return mounts_of_real(entry.kernel, text) if text else mounts_show(entry.kernel)
+
+
+def mountinfo_show_of(entry: Entry) -> str:
+    """fs/proc_namespace.c:show_mountinfo() (v6.1)."""
+    text = _host_says(entry, "mountinfo")
+    return mountinfo_of_real(entry.kernel, text) if text else mountinfo_show(entry.kernel)
 
 
 def cpuset_show(entry: Entry) -> str:
@@ -211,8 +230,8 @@ PID: tuple[Attr[Entry], ...] = (
     Attr("cpuset", 0o444, cpuset_show),
     Attr("limits", 0o444, limits_show),
     Attr("maps", 0o444, maps_show),
-    Attr("mountinfo", 0o444, lambda entry: mountinfo_show(entry.kernel)),
-    Attr("mounts", 0o444, lambda entry: mounts_show(entry.kernel)),
+    Attr("mountinfo", 0o444, mountinfo_show_of),
+    Attr("mounts", 0o444, mounts_show_of),
     Attr("numa_maps", 0o444, numa_maps_show),
     Attr("oom_score", 0o444, oom_score_show),
     Attr("oom_score_adj", 0o644, lambda entry: f"{entry.task.oom_score_adj}\n", oom_score_adj_store),

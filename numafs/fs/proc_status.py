@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
     from numafs.kernel.mm import Mm, Task, Vma
 
-__all__ = ["MemoryUse", "memory_use", "status_show_of"]
+__all__ = ["MemoryUse", "memory_use", "status_of_real", "status_show_of"]
 
 
 @dataclass
@@ -142,6 +142,13 @@ nonvoluntary_ctxt_switches:\t1
 def status_show_of(kernel: Kernel, task: Task) -> str:
     """fs/proc/array.c:proc_pid_status() (v6.1)."""
     return _identity(task) + _memory(kernel, task) + _rest(kernel, task)
+
+
+def status_of_real(kernel: Kernel, task: Task, text: str) -> str:
+    """What the host says of a real process, but for where it may run and where its memory may come from."""
+    ours = _rest(kernel, task).splitlines(keepends=True)
+    places = {line.partition(":")[0]: line for line in ours if "_allowed" in line}
+    return "".join(places.get(line.partition(":")[0], line) for line in text.splitlines(keepends=True))
 
 
 def _identity(task: Task) -> str:

@@ -47,6 +47,8 @@ class TaskTable:
         """Adopts a real process of this machine, if it lives."""
         self.look: Callable[[Task], None] = lambda _: None
         """Called before somebody looks at the memory of a task: the door brings that of a real one up to date."""
+        self.read_real: Callable[[int, str], str | None] | None = None
+        """What the host says of a real process: a file of its /proc/PID."""
         self.program: Inode | None = None
         """The file that modelled tasks run."""
         everywhere = (1 << len(kernel.cpu_to_node)) - 1

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""A helper of `numafs run` that binds files over /proc/PID of processes that come after the first one.
+
+Only who lives in a session's user namespace may mount there, and the command that the launcher becomes
+must not know of us: so the launcher leaves this process behind. It has a mount namespace of its own, goes
+into that of each process it is asked about and comes back, so that it keeps no session alive. It ends when
+the daemon closes the socket.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from .namespace import cover_process, own_namespace, private_copy, setns
+
+__all__ = ["Mounter", "start_mounter"]
+
+WAIT, DONE = b"w", b"d"
+PATIENCE_S = 2.0
+"""After which a mounter that does not answer is left alone."""
+
+
+class Mounter:
+    """The daemon's end."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        channel.settimeout(PATIENCE_S)
+
+    def bind(self, pid: int) -> bool:
+        """Bind the files of a process and wait until that is done. Never called with the model's lock held.
+
+        The mounter reads the mount, so the door must be free to answer.
+        """
+        try:
+            self.channel.send(WAIT + b"%d" % pid)
+            return self.channel.recv(16) == DONE
+        except OSError:
+            return False
+
+    def bind_later(self, pid: int) -> None:
+        """Bind the files of a process soon."""
+        try:
+            self.channel.send(b"%d" % pid, socket.MSG_DONTWAIT)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Let it end."""
+        self.channel.close()
+
+
+def start_mounter(root: str, names: Iterable[str]) -> socket.socket:
+    """Leave a mounter behind, as nobody's child; the daemon's end of its socket.
+
+    It sees `root` where whoever it binds for does.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        if os.fork():
+            os._exit(0)
+        _serve(theirs, root, tuple(names))
+    os.waitpid(child, 0)
+    theirs.close()
+    return ours
+
+
+def _serve(channel: socket.socket, root: str, names: tuple[str, ...]) -> NoReturn:
+    """The mounter itself."""
+    try:
+        os.setsid()
+        channel = _let_go_of_all_but(channel)
+        private_copy()
+        home = own_namespace()
+        os.chdir("/")
+        while request := channel.recv(32):
+            waiting = request.startswith(WAIT)
+            _bind(int(request.removeprefix(WAIT)), home, root, names)
+            if waiting:
+                channel.send(DONE)
+    except OSError:
+        pass
+    finally:
+        os._exit(0)
+
+
+def _let_go_of_all_but(channel: socket.socket) -> socket.socket:
+    """Close what would keep a terminal, a pipe or a file of the command's open."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    kept = os.dup2(channel.detach(), 3, inheritable=False)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    return socket.socket(fileno=kept)
+
+
+def _bind(pid: int, home: int, root: str, names: tuple[str, ...]) -> None:
+    """Into the namespace of a process, bind its files, and back; one that is gone needs none."""
+    try:
+        with open(Path("/proc", str(pid), "ns/mnt"), "rb") as there:
+            setns(there.fileno())
+    except OSError:
+        return
+    try:
+        cover_process(root, pid, names)
+    finally:
+        setns(home)
