@@ -11,7 +11,7 @@ from math import gcd, lcm
 from typing import TYPE_CHECKING
 
 from .mmzone import Lru, Pgdat, Zone
-from .page import Kind, Lane, Run, Space, count_pages
+from .page import PG, Kind, Lane, Run, Space, count_pages
 from .vmstat import NodeStat, ZoneStat
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def check_lane(lane: Lane) -> list[str]:
             found.append(f"{describe(lane.space)}: {run} overlaps its elder or is empty")
         if run.resident and run.zone is None:
             found.append(f"{describe(lane.space)}: {run} is resident nowhere")
+        if run.flags & PG.PROT_NONE and not (run.resident and run.mapcount):
+            found.append(f"{describe(lane.space)}: {run} has inaccessible page table entries, but none at all")
         if run.resident and run.age >= 0:
             found.append(f"{describe(lane.space)}: {run} is resident and a shadow entry")
         end = run.b

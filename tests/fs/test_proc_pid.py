@@ -137,6 +137,19 @@ def test_kernel_threads_have_no_memory(root, kernel):
     assert "VmRSS" not in status(root, kthreadd)
 
 
+def test_sched_says_what_numa_balancing_knows(kernel, root, task):
+    for verb in ("alloc 4M --mbind bind:2 --touch", "mbind 0 default", "loop 0 2"):
+        run_verb(kernel, task, verb)
+    lines = root.read_text(f"proc/{task.pid}/sched").splitlines()
+    assert lines[:2] == [f"memtool ({task.pid}, #threads: 1)", "-" * 67]
+    assert f"{'numa_pages_migrated':<45}:{1024:21}" in lines
+    assert f"{'numa_preferred_nid':<45}:{-1:21}" in lines
+    assert "current_node=1, numa_group_id=0" in lines
+    assert lines[-4] == "numa_faults node=0 task_private=0 task_shared=0 group_private=0 group_shared=0"
+    seconds = next(line for line in lines if line.startswith("se.sum_exec_runtime")).split(":")[1]
+    assert 2000 < float(seconds) < 2100
+
+
 def test_self_is_who_asks(root, task):
     assert root.resolve("proc/self").readlink(Caller(pid=task.pid)) == str(task.pid)
     assert root.read_text("proc/self/comm", Caller(pid=task.pid)) == "memtool\n"

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL
+from errno import EACCES, EINVAL, ENOENT
 
 import pytest
 
+from numafs.fs.root import build
+from numafs.kernel.boot import boot
 from numafs.kernel.check import check
+from numafs.kernel.hotplug import change_machine
+from numafs.machine.presets import resolve
+from numafs.machine.toml import loads
 
 MEMORY = "sys/devices/system/memory/"
 THP = "sys/kernel/mm/transparent_hugepage/"
@@ -68,7 +73,28 @@ def test_demotion_is_a_switch(root, refused):
 
 
 def test_all_system_memory_is_in_tier_4(root):
-    assert root.read_text("sys/devices/virtual/memory_tiering/memory_tier4/nodelist") == "0-3\n"
+    tiers = "sys/devices/virtual/memory_tiering"
+    assert root.read_text(f"{tiers}/memory_tier4/nodelist") == "0-3\n"
+    assert [name for name in root.resolve(tiers).names() if name.startswith("memory_tier")] == ["memory_tier4"]
+
+
+def test_slow_memory_is_a_tier_below():
+    root = build(boot(resolve("cxl")))
+    tiers = "sys/devices/virtual/memory_tiering"
+    assert [root.read_text(f"{tiers}/memory_tier{n}/nodelist") for n in (4, 22)] == ["0-1\n", "2\n"]
+    assert root.read_text("sys/bus/memory_tiering/devices/memory_tier22/nodelist") == "2\n"
+
+
+def test_a_tier_comes_and_goes_with_its_memory(refused):
+    dram = 'memory = "512M"\n[[node]]\ncount = 2\ncpus = 1\n'
+    kernel = boot(loads(dram))
+    root = build(kernel)
+    slow = "sys/devices/virtual/memory_tiering/memory_tier22/nodelist"
+    change_machine(kernel, loads(dram + "[[node]]\nslow = true\n"))
+    assert root.read_text(slow) == "2\n"
+    change_machine(kernel, loads(dram))
+    with refused(ENOENT):
+        root.read_text(slow)
 
 
 @pytest.mark.parametrize("name", ["dentry", "kmalloc-64"])

@@ -41,10 +41,15 @@ from numafs.machine.toml import loads
 LONG = "NUMAFS_LONG_PROPERTIES" in os.environ
 
 TINY = """
-nodes = 4
-cpus = 1
 memory = "48M"
 distances = [[10, 14, 20, 14], [14, 10, 14, 20], [20, 14, 10, 14], [14, 20, 14, 10]]
+[[node]]
+cpus = 2
+[[node]]
+count = 2
+cpus = 1
+[[node]]
+slow = true
 [[swap]]
 path = "/dev/vdb"
 size = "40M"
@@ -68,7 +73,8 @@ KNOBS = st.sampled_from([
     ("min_free_kbytes", 8192), ("watermark_scale_factor", 10), ("watermark_scale_factor", 300), ("swappiness", 0),
     ("swappiness", 60), ("swappiness", 200), ("min_slab_ratio", 0), ("min_unmapped_ratio", 0), ("min_slab_ratio", 5),
     ("vfs_cache_pressure", 0), ("vfs_cache_pressure", 200), ("numa_stat", 0), ("numa_stat", 1), ("dirty_ratio", 5),
-    ("dirty_background_ratio", 1), ("percpu_pagelist_high_fraction", 8),
+    ("dirty_background_ratio", 1), ("percpu_pagelist_high_fraction", 8), ("numa_balancing", 0), ("numa_balancing", 1),
+    ("numa_balancing", 2), ("numa_balancing", 3), ("numa_balancing_promote_rate_limit_MBps", 1),
 ])
 PICK = st.integers(0, 1000)
 
@@ -194,6 +200,29 @@ class Machine(RuleBasedStateMachine):
                 return
 
     @alive
+    @rule(who=PICK, which=PICK, part=FRACTIONS, ms=st.sampled_from([100, 1500, 4000]), steps=st.integers(1, 4))
+    def work(self, who, which, part, ms, steps):
+        task = self.task(who)
+        vma = self.vma(task, which)
+        stretch = self.stretch(vma, part)
+        with self.may_fail(task):
+            for _ in range(steps):
+                sched.run_for(self.kernel, task, ms * 1_000_000)
+                memory.touch(self.kernel, task, *stretch, vma.write)
+
+    @alive
+    @rule(who=PICK)
+    def clone_thread(self, who):
+        task = self.task(who)
+        if len(self.tasks()) < 6:
+            with self.may_fail(task):
+                self.kernel.tasks.clone_thread(self.kernel, task)
+
+    @rule(on=st.booleans())
+    def demotion(self, on):
+        self.kernel.tiers.demotion_enabled = on
+
+    @alive
     @rule(who=PICK, which=PICK, part=FRACTIONS)
     def munmap(self, who, which, part):
         task = self.task(who)
@@ -217,7 +246,7 @@ class Machine(RuleBasedStateMachine):
     # ------------------------------------------------------------ policy and migration
 
     @alive
-    @rule(who=PICK, mode=st.integers(0, 5), nodes=MASKS, flags=st.sampled_from([0, 0x4000, 0x8000]))
+    @rule(who=PICK, mode=st.integers(0, 5), nodes=MASKS, flags=st.sampled_from([0, 0x2000, 0x4000, 0x8000]))
     def set_mempolicy(self, who, mode, nodes, flags):
         with self.may_fail():
             mempolicy.set_mempolicy(self.kernel, self.task(who), mode | flags, nodes, 65)

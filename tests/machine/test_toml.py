@@ -66,6 +66,16 @@ performance = {latency = "90ns", write_latency = "110ns", bandwidth = "20GB/s"}
     assert node.memory_blocks == (0,)
 
 
+def test_a_node_of_slow_memory_has_the_distance_of_cxl() -> None:
+    text = 'memory = "64M"\n[[node]]\ncpus = 1\n[[node]]\nslow = true\n[[node]]\nabstract_distance = 700\n'
+    assert [node.abstract_distance for node in loads(text).nodes] == [576, 2880, 700]
+
+
+def test_slow_and_a_distance_exclude_each_other() -> None:
+    with pytest.raises(MachineError, match="stands beside abstract_distance"):
+        loads('memory = "64M"\n[[node]]\ncpus = 1\n[[node]]\nslow = true\nabstract_distance = 700\n')
+
+
 def test_a_pattern_stands_for_many_files_in_one_line() -> None:
     machine = loads(SMALL + '[[disk]]\nfiles = {"many/d{0..199}/{0..99}" = 0, "big{0..3}" = "1G", "empty/" = 0}\n')
     disk = machine.disks[0]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numafs.machine.spec import (
+    DRAM_DISTANCE,
     BootUse,
     Cache,
     Cpu,
@@ -52,7 +53,8 @@ def nodes(draw: Callable[..., Any], nid: int) -> Node:
     free = {zone.type: draw(st.integers(0, zone.managed // 4)) for zone in own if draw(st.booleans())}
     blocks = draw(st.lists(st.integers(0, 99), max_size=4, unique=True).map(sorted))
     performance = draw(st.none() | st.builds(Performance, COUNT, COUNT, COUNT, COUNT))
-    return Node(nid, own, BootUse(*amounts, free=free), tuple(blocks), performance)
+    distance = draw(st.just(DRAM_DISTANCE) | st.integers(1, 5000))
+    return Node(nid, own, BootUse(*amounts, free=free), tuple(blocks), performance, distance)
 
 
 @st.composite
