@@ -7,7 +7,7 @@ import re
 
 from numafs.kernel.errors import EINVAL, ERANGE
 
-__all__ = ["kstrtobool", "kstrtol", "kstrtoul", "sysfs_word"]
+__all__ = ["kstrtobool", "kstrtol", "kstrtoul", "memparse", "sysfs_word"]
 
 _DIGITS = {8: re.compile(rb"[0-7]*"), 10: re.compile(rb"[0-9]*"), 16: re.compile(rb"[0-9a-fA-F]*")}
 
@@ -48,6 +48,16 @@ def kstrtol(data: bytes, base: int = 10, limit: int = 2**63 - 1) -> int:
             raise EINVAL(f"{data!r} is no number")
         return -kstrtoul(data[1:], base, limit + 1)
     return kstrtoul(data, base, limit)
+
+
+def memparse(text: str) -> tuple[int, str]:
+    """The size that `text` begins with, with K, M, G, T, P or E behind it, and what follows (lib/cmdline.c)."""
+    match = re.match(r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)([kKmMgGtTpPeE]?)", text)
+    if not match:
+        raise EINVAL(f"{text!r} begins with no size")
+    digits, suffix = match[1].lower(), match[2].upper()
+    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
+    return int(digits, base) << 10 * (" KMGTPE".index(suffix) if suffix else 0), text[match.end() :]
 
 
 def kstrtobool(data: bytes) -> bool:

@@ -19,8 +19,8 @@ from numafs.kernel.slab import get_slabinfo
 from numafs.kernel.vmstat import NodeStat, ZoneStat
 
 from .attr import Attr
+from .counters import counters_of
 from .seq import seq_escape
-from .sysfs_node import NODE_VMSTAT_NAMES, huge_page_in_huge_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +111,8 @@ MEMINFO_TEXT = (
 )
 first_values = itemgetter(*(int(what) for _, what in MEMINFO))
 thp_values = itemgetter(*(int(what) for _, what in MEMINFO_THP))
+SECTION_BYTES = 128 << 20
+PAGE_STRUCT_BYTES = 64
 PERCPU_KB = 272
 """What a CPU's copy of the kernel's per-CPU data takes."""
 
@@ -126,7 +128,10 @@ def meminfo_show(kernel: Kernel) -> str:
     stat = node_sums(kernel)
     values = [n * kb for n in stat + derived(kernel, stat)]
     values[NodeStat.NR_KERNEL_STACK] = stat[NodeStat.NR_KERNEL_STACK]
-    return MEMINFO_TEXT % (
+    text = MEMINFO_TEXT
+    if kernel.has("balloon_pages"):
+        text = text.replace("HugePages_Total:", f"{'Balloon:':<16}{0:8d} kB\nHugePages_Total:")
+    return text % (
         *first_values(values), values[Derived.VMALLOC_USED], PERCPU_KB * kernel.cpu_present.bit_count(),
         *thp_values(values), *hugetlb_counts(kernel), *direct_map_kb(kernel),
     )
@@ -203,22 +208,25 @@ def direct_map_kb(kernel: Kernel) -> tuple[int, int, int]:
     return (kb % 2048, kb - kb % 2048, 0)
 
 
-VMSTAT_FIRST = "".join(
-    f"{name} %d\n" for name in (*NODE_VMSTAT_NAMES, "nr_dirty_threshold", "nr_dirty_background_threshold")
-)
+def memmap_boot_pages(kernel: Kernel) -> int:
+    """Pages of page structs that were made at boot, 64 bytes a page, for each section of 128 MiB with memory in it."""
+    machine = kernel.machine
+    pages = SECTION_BYTES // machine.page_size
+    sections = {
+        section for node in machine.nodes for zone in node.zones if zone.present
+        for section in range(zone.start_pfn // pages, -(-(zone.start_pfn + zone.spanned) // pages))
+    }
+    return len(sections) * pages * PAGE_STRUCT_BYTES // machine.page_size
 
 
 def vmstat_show(kernel: Kernel) -> str:
     """mm/vmstat.c:vmstat_show() (v6.1)."""
-    zones = kernel.zones()
+    counters, events = counters_of(kernel), kernel.events
     background, dirty = page_writeback.global_dirty_limits(kernel)
-    first = VMSTAT_FIRST % (
-        *map(sum, zip(*(zone.stat for zone in zones), strict=True)),
-        *map(sum, zip(*(zone.numa for zone in zones), strict=True)),
-        *huge_page_in_huge_pages(node_sums(kernel), kernel.machine.page_size // 8),
-        dirty, background,
-    )
-    events = kernel.events
+    first = counters.text % (*counters.of_zones(kernel.zones()), *counters.of_nodes(kernel.online_nodes))
+    first += f"nr_dirty_threshold {dirty}\nnr_dirty_background_threshold {background}\n"
+    if kernel.has("memmap_pages"):
+        first += f"nr_memmap_pages 0\nnr_memmap_boot_pages {memmap_boot_pages(kernel)}\n"
     return first + "".join([f"{name} {n}\n" for name, n in zip(events.names, events.values(), strict=True)])
 
 

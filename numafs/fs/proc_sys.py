@@ -97,7 +97,12 @@ def drop_caches_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
 
 
 def compact_memory_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
-    """Any write compacts every node. mm/compaction.c:sysctl_compaction_handler() (v6.1)."""
+    """Any write compacts every node; with the feature compact_memory_checks only a 1.
+
+    mm/compaction.c:sysctl_compaction_handler() (v6.1, v6.18).
+    """
+    if kernel.has("compact_memory_checks") and get_int(data) != 1:
+        raise EINVAL("only 1 compacts")
     for pgdat in kernel.online_nodes:
         compaction.compact_node(kernel, pgdat)
 

@@ -2,21 +2,21 @@
 """/proc/{zoneinfo,buddyinfo,pagetypeinfo}: zone by zone. mm/vmstat.c (v6.1).
 
 Simplified: the pages of all per-CPU lists of a zone are shown on the first CPU's. There are no migrate types: free
-blocks are shown as Movable, and pageblocks as Unmovable as far as the kernel's own pages fill them.
+blocks are shown as Movable, and pageblocks as Unmovable as far as the kernel's own pages fill them. With the feature
+pcp_high_auto the limit of a list stays at its lowest, which a newer kernel raises and lowers as it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from numafs.kernel import page_alloc
 from numafs.kernel.mmzone import PageUse
 from numafs.kernel.nodemask import members
-from numafs.kernel.vmstat import NodeStat, NumaStat, ZoneStat
 
 from .attr import Attr
-from .sysfs_node import huge_page_in_huge_pages
+from .counters import counters_of
 
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ZONES"]
 
-PER_NODE = "\n  per-node stats" + "".join(f"\n      {item.name.lower():<12} %d" for item in NodeStat)
-PER_ZONE = "".join(f"\n      {item.name.lower():<12} %d" for items in (ZoneStat, NumaStat) for item in items)
 MARKS = (
     "\n  pages free     %d\n        boost    %d\n        min      %d\n        low      %d\n        high     %d"
-    "\n        spanned  %d\n        present  %d\n        managed  %d\n        cma      0\n        protection: (%s)"
+    "%s\n        spanned  %d\n        present  %d\n        managed  %d\n        cma      0\n        protection: (%s)"
 )
-PAGESET = "\n              high:  %d\n              batch: %d\n  vm stats threshold: %d"
+PROMO = "\n        promo    %d"
+PAGESET = (
+    "\n              count: %d\n              high:  %d\n              batch: %d", "\n  vm stats threshold: %d"
+)
+PAGESET_TUNED = (
+    "\n              count:    %d\n              high:     %d\n              batch:    %d",
+    "\n              high_min: %d\n              high_max: %d\n  vm stats threshold: %d",
+)
+"""With the feature pcp_high_auto."""
 LAST = "\n  node_unreclaimable:  %d\n  start_pfn:           %d"
 MAX_RECLAIM_RETRIES = 16
 PAGEBLOCK = 512
@@ -44,35 +50,46 @@ def zoneinfo_show(kernel: Kernel) -> str:
 
 def _zones_of(kernel: Kernel, pgdat: Pgdat) -> Iterator[str]:
     populated = pgdat.populated_zones
+    counters = counters_of(kernel)
     for zone in pgdat.zones:
         yield f"Node {pgdat.nid}, zone {zone.type:>8}"
         if populated and zone is populated[0]:
-            yield PER_NODE % tuple(huge_page_in_huge_pages(pgdat.stat, kernel.machine.page_size // 8))
+            yield "\n  per-node stats" + _lines(counters.node_names, counters.of_nodes((pgdat,)))
         yield _marks(kernel, zone)
         if zone.present:
-            yield PER_ZONE % (*zone.stat, *zone.numa)
+            yield _lines(counters.zone_names, counters.of_zones((zone,)))
             yield from _pagesets(kernel, zone)
             yield LAST % (pgdat.kswapd_failures >= MAX_RECLAIM_RETRIES, zone.start_pfn)
         yield "\n"
 
 
+def _lines(names: Sequence[str], values: Sequence[int]) -> str:
+    return "".join(f"\n      {name:<12} {value}" for name, value in zip(names, values, strict=True))
+
+
 def _marks(kernel: Kernel, zone: Zone) -> str:
     boost = zone.watermark_boost
-    low, mid, high, _ = zone.watermark
+    low, mid, high, promo = zone.watermark
     protection = zone.lowmem_reserve or [0] * len(kernel.machine.zone_types)
     return MARKS % (
-        zone.stat[0], boost, low + boost, mid + boost, high + boost, zone.spanned, zone.present, zone.managed,
+        zone.stat[0], boost, low + boost, mid + boost, high + boost,
+        PROMO % (promo + boost) if kernel.has("promo_watermark_line") else "", zone.spanned, zone.present, zone.managed,
         ", ".join(map(str, protection)),
     )
 
 
 def _pagesets(kernel: Kernel, zone: Zone) -> Iterator[str]:
     high, batch = page_alloc.pcp_high_batch(kernel, zone)
-    rest = PAGESET % (high, batch, page_alloc.stat_threshold(kernel, zone))
+    threshold = page_alloc.stat_threshold(kernel, zone)
     count = zone.used[PageUse.PCP]
+    first, rest = PAGESET
+    last: tuple[int, ...] = (threshold,)
+    if kernel.has("pcp_high_auto"):
+        first, rest = PAGESET_TUNED
+        last = (high, page_alloc.pcp_high_max(kernel, zone), threshold)
     yield "\n  pagesets"
     for cpu in members(kernel.cpu_online):
-        yield f"\n    cpu: {cpu}\n              count: {count}{rest}"
+        yield f"\n    cpu: {cpu}" + first % (count, high, batch) + rest % last
         count = 0
 
 

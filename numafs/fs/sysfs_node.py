@@ -6,18 +6,22 @@ its labels are put together once for each node."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from numafs.kernel import compaction, hugetlb
-from numafs.kernel.errors import EINVAL
+from numafs.kernel.errors import EAGAIN, EINVAL
 from numafs.kernel.nodemask import Mask, hex_mask, list_text, mask_of, members
-from numafs.kernel.vmstat import NodeStat, NumaStat, ZoneStat
+from numafs.kernel.proactive_reclaim import user_proactive_reclaim
+from numafs.kernel.vmscan import SWAPPINESS_ANON_ONLY
+from numafs.kernel.vmstat import NodeStat
 
 from .attr import Attr, Caller
-from .numbers import kstrtoul, sysfs_word
+from .counters import counters_of
+from .numbers import kstrtoul, memparse, sysfs_word
 from .sysfs_access import add_access
 from .sysfs_device import UEVENT, add_power
 from .tree import SYSFS, Dir, Following, Link, Node
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
     from numafs.kernel.mmzone import HugePool, Pgdat
 
-__all__ = ["NODE_VMSTAT_NAMES", "huge_page_in_huge_pages", "node_dir", "nr_cpu_ids"]
+__all__ = ["node_dir", "nr_cpu_ids"]
 
 
 class Derived(IntEnum):
@@ -79,34 +83,14 @@ MEMINFO: tuple[tuple[str, int], ...] = (
     ("FileHugePages: ", NodeStat.NR_FILE_HUGEPAGES),
     ("FilePmdMapped: ", NodeStat.NR_FILE_PMDMAPPED),
 )
-"""Labels with their padding, and what each shows; the last two are a column short."""
+"""Labels with their padding, and what each shows; the last two are a column short (not with node_meminfo_aligned)."""
 
 meminfo_values = itemgetter(*(int(what) for _, what in MEMINFO))
 """Picks what the labels show, in their order."""
 
 MEMINFO_HUGE = ("HugePages_Total:", "HugePages_Free: ", "HugePages_Surp: ")
 
-NODE_VMSTAT_NAMES = tuple(
-    item.name.lower() for items in (ZoneStat, NumaStat, NodeStat) for item in items
-)
-"""Counters of nodeN/vmstat, which /proc/vmstat begins with too."""
-
-NODE_VMSTAT = "".join(f"{name} %d\n" for name in NODE_VMSTAT_NAMES)
 NUMASTAT = "numa_hit %d\nnuma_miss %d\nnuma_foreign %d\ninterleave_hit %d\nlocal_node %d\nother_node %d\n"
-
-IN_HUGE_PAGES = (
-    NodeStat.NR_SHMEM_HUGEPAGES, NodeStat.NR_SHMEM_PMDMAPPED, NodeStat.NR_FILE_HUGEPAGES, NodeStat.NR_FILE_PMDMAPPED,
-    NodeStat.NR_ANON_TRANSPARENT_HUGEPAGES,
-)
-
-
-def huge_page_in_huge_pages(stat: list[int], huge: int) -> list[int]:
-    """A copy of a node's counters as vmstat prints them: those of huge pages in units of `huge` pages."""
-    out = stat.copy()
-    for item in IN_HUGE_PAGES:
-        out[item] //= huge
-    return out
-
 
 def nr_cpu_ids(kernel: Kernel) -> int:
     """Width of a CPU mask."""
@@ -122,8 +106,11 @@ class NodeDevice:
         self.kb = kernel.machine.page_size // 1024
         """A page in KiB."""
         self.huge = kernel.machine.page_size // 8
+        self.counters = counters_of(kernel)
         nid = pgdat.nid
-        self.meminfo = "".join(f"Node {nid} {label}%8d kB\n" for label, _ in MEMINFO) + "".join(
+        even = kernel.has("node_meminfo_aligned")
+        labels = [f"{label:<16}" if even else label for label, _ in MEMINFO]
+        self.meminfo = "".join(f"Node {nid} {label}%8d kB\n" for label in labels) + "".join(
             f"Node {nid} {label} %5d\n" for label in MEMINFO_HUGE
         )
         self.meminfo_counted: tuple[object, ...] = ()
@@ -186,13 +173,8 @@ def numastat_show(node: NodeDevice) -> str:
 
 def vmstat_show(node: NodeDevice) -> str:
     """drivers/base/node.c:node_read_vmstat() (v6.1)."""
-    pgdat = node.pgdat
-    zones = pgdat.zones
-    return NODE_VMSTAT % (
-        *map(sum, zip(*(zone.stat for zone in zones), strict=True)),
-        *map(sum, zip(*(zone.numa for zone in zones), strict=True)),
-        *huge_page_in_huge_pages(pgdat.stat, node.huge),
-    )
+    counters = node.counters
+    return counters.text % (*counters.of_zones(node.pgdat.zones), *counters.of_nodes((node.pgdat,)))
 
 
 def distance_show(node: NodeDevice) -> str:
@@ -227,6 +209,41 @@ NODE: tuple[Attr[NodeDevice], ...] = (
     Attr("vmstat", 0o444, vmstat_show, size=4096),
     UEVENT,
 )
+
+
+def reclaim_store(node: NodeDevice, data: bytes, caller: Caller) -> None:
+    """`SIZE [swappiness=N|max]`: whatever is wrong, with the text or with the memory, is EAGAIN.
+
+    mm/vmscan.c:reclaim_store() (v6.18).
+    """
+    try:
+        pages, swappiness = _reclaim_request(data, node.kernel.machine.page_size)
+        user_proactive_reclaim(
+            node.kernel, node.kernel.tasks.get(caller.pid), node.pgdat, pages, swappiness
+        )
+    except OSError as error:
+        raise EAGAIN(str(error.strerror)) from None
+
+
+def _reclaim_request(data: bytes, page_size: int) -> tuple[int, int | None]:
+    """Pages and swappiness. mm/vmscan.c:user_proactive_reclaim() (v6.18)."""
+    size, rest = memparse(data.split(b"\0", 1)[0].decode("latin-1").strip())
+    swappiness = None
+    for word in rest.strip().split(" "):
+        if word == "swappiness=max":
+            swappiness = SWAPPINESS_ANON_ONLY
+        elif match := re.fullmatch(r"swappiness=(-?\d+)", word):
+            swappiness = int(match[1])
+            if not 0 <= swappiness <= MAX_SWAPPINESS:
+                raise EINVAL(f"a swappiness of {swappiness}")
+        elif word:
+            raise EINVAL(f"{word!r} is no option")
+    return size // page_size, swappiness
+
+
+RECLAIM: Attr[NodeDevice] = Attr("reclaim", 0o200, store=reclaim_store, size=4096)
+"""With the feature proactive_node_reclaim."""
+MAX_SWAPPINESS = 200
 
 
 class NodePool:
@@ -348,7 +365,10 @@ def _one_node(kernel: Kernel, pgdat: Pgdat) -> Dir:
     contents = Contents(pgdat)
     node = Dir(SYSFS, 0o755, find=contents.find, more=contents.names)
     node.alive = lambda: pgdat.online
-    node.add_files(NODE, NodeDevice(kernel, pgdat))
+    device = NodeDevice(kernel, pgdat)
+    node.add_files(NODE, device)
+    if kernel.has("proactive_node_reclaim"):
+        node.add_files((RECLAIM,), device)
     add_power(node)
     node.dir("x86")
     add_access(node, kernel, pgdat.nid)

@@ -85,7 +85,7 @@ class Kernel:
         """What gfp_zone() found, by the flags."""
         self.swap_areas = []
         self.random = random.Random(machine.seed)
-        self.events = VmEvents(machine.zone_types)
+        self.events = VmEvents(machine.zone_types, self.features)
         self.log = LogBuffer(self.clock)
         """The kernel log."""
         self.oom_ratelimit = Ratelimit(5 * SECOND_NS, 10)

@@ -28,6 +28,7 @@ from .watermarks import (
     lowmem_reserve,
     nr_free_buffer_pages,
     pcp_high_batch,
+    pcp_high_max,
     setup_min_slab_ratio,
     setup_min_unmapped_ratio,
     setup_per_zone_lowmem_reserve,
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PAGE_ALLOC_COSTLY_ORDER", "AllocContext", "Placement", "alloc_pages", "build_all_zonelists", "drain_all_pages",
     "free_blocks", "free_pages", "global_dirtyable_memory", "init_per_zone_wmark_min", "lowmem_reserve",
-    "nr_free_buffer_pages", "pcp_high_batch", "policy_zone", "setup_min_slab_ratio", "setup_min_unmapped_ratio",
+    "nr_free_buffer_pages", "pcp_high_batch", "pcp_high_max", "policy_zone", "setup_min_slab_ratio",
+    "setup_min_unmapped_ratio",
     "setup_per_zone_lowmem_reserve", "setup_per_zone_wmarks", "si_mem_available", "stat_threshold",
     "zone_pcp_update", "zone_reclaimable_pages", "zone_watermark_ok",
 ]

@@ -87,17 +87,27 @@ def show_free_areas(kernel: Kernel, nodes: Mask) -> Iterator[str]:
     yield from _show_swap_cache_info(kernel)
 
 
+def _profiled(kernel: Kernel, text: str) -> str:
+    """A line as the kernel of this profile has it."""
+    if kernel.has("no_bounce"):
+        text = text.replace(" bounce:{NR_BOUNCE}kB", "").replace(" bounce:{NR_BOUNCE}", "")
+    if kernel.has("no_writeback_temp"):
+        text = text.replace(" writeback_tmp:{NR_WRITEBACK_TEMP}kB", "")
+    return text
+
+
 def _totals(kernel: Kernel, free_pcp: int) -> str:
     pages = {item.name: sum(pgdat.stat[item] for pgdat in kernel.online_nodes) for item in NodeStat}
     pages.update((item.name, sum(zone.stat[item] for zone in kernel.zones())) for item in ZoneStat)
-    return TOTALS.format_map({**pages, "free_pcp": free_pcp})
+    return _profiled(kernel, TOTALS).format_map({**pages, "free_pcp": free_pcp})
 
 
 def _node(kernel: Kernel, pgdat: Pgdat) -> str:
     kb = kernel.machine.page_size // 1024
     counts = {item.name: pgdat.stat[item] * kb for item in NodeStat}
     hopeless = "yes" if pgdat.kswapd_failures >= MAX_RECLAIM_RETRIES else "no"
-    return NODE.format_map(
+    text = _profiled(kernel, NODE) + (" Balloon:{NR_BALLOON_PAGES}kB" if kernel.has("balloon_pages") else "")
+    return text.format_map(
         {**counts, "nid": pgdat.nid, "kernel_stack": pgdat.stat[NodeStat.NR_KERNEL_STACK], "hopeless": hopeless}
     )
 
@@ -111,7 +121,7 @@ def _zone(kernel: Kernel, zone: Zone) -> str:
         "managed": zone.managed, "free_pcp": zone.used[PageUse.PCP],
         **{item.name: zone.stat[item] for item in ZoneStat},
     }
-    return ZONE.format_map(
+    return _profiled(kernel, ZONE).format_map(
         {"nid": zone.pgdat.nid, "type": zone.type, **{name: n * kb for name, n in pages.items()}}
     )
 

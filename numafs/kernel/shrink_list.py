@@ -51,8 +51,8 @@ class ScanControl:
     __slots__ = (
         "anon_cost", "cache_trim_mode", "demote", "dirty", "file_cost", "file_is_tiny", "file_taken",
         "force_deactivate", "gfp", "immediate", "kswapd", "may_deactivate", "may_swap", "may_unmap", "may_writepage",
-        "no_demotion", "nr_reclaimed", "nr_scanned", "nr_to_reclaim", "order", "priority", "reclaim_idx",
-        "skipped_deactivate", "taken", "task", "unqueued_dirty", "writeback", "written",
+        "no_demotion", "nr_reclaimed", "nr_scanned", "nr_to_reclaim", "order", "priority", "proactive", "reclaim_idx",
+        "skipped_deactivate", "swappiness", "taken", "task", "unqueued_dirty", "writeback", "written",
     )
 
     def __init__(self, nr_to_reclaim: int, reclaim_idx: int, *, task: Task | None = None, kswapd: bool = False) -> None:
@@ -62,6 +62,10 @@ class ScanControl:
         self.kswapd = kswapd
         self.gfp: Gfp = GFP_KERNEL
         self.order = 0
+        self.proactive = False
+        """A user asked for it, and no allocation."""
+        self.swappiness: int | None = None
+        """The user's word for this time."""
         self.priority = DEF_PRIORITY
         self.may_unmap = self.may_swap = self.may_writepage = True
         self.no_demotion = False
@@ -160,10 +164,20 @@ def shrink_inactive_list(
     return reclaimed
 
 
+def _reclaimer_events(sc: ScanControl) -> tuple[VmEvent, VmEvent]:
+    """What the pages that were scanned and stolen count as (mm/vmscan.c:reclaimer_offset(), v6.18)."""
+    if sc.kswapd:
+        return VmEvent.PGSCAN_KSWAPD, VmEvent.PGSTEAL_KSWAPD
+    if sc.proactive:
+        return VmEvent.PGSCAN_PROACTIVE, VmEvent.PGSTEAL_PROACTIVE
+    return VmEvent.PGSCAN_DIRECT, VmEvent.PGSTEAL_DIRECT
+
+
 def _count_scan(kernel: Kernel, sc: ScanControl, file: bool, scanned: int, reclaimed: int) -> None:
     count = kernel.events.count
-    count[VmEvent.PGSCAN_KSWAPD if sc.kswapd else VmEvent.PGSCAN_DIRECT] += scanned
-    count[VmEvent.PGSTEAL_KSWAPD if sc.kswapd else VmEvent.PGSTEAL_DIRECT] += reclaimed
+    scan, steal = _reclaimer_events(sc)
+    count[scan] += scanned
+    count[steal] += reclaimed
     count[VmEvent.PGSCAN_FILE if file else VmEvent.PGSCAN_ANON] += scanned
     count[VmEvent.PGSTEAL_FILE if file else VmEvent.PGSTEAL_ANON] += reclaimed
     sc.nr_scanned += scanned

@@ -38,14 +38,17 @@ if TYPE_CHECKING:
     from .page import Run
 
 __all__ = [
-    "Kswapd", "NodeReclaim", "can_reclaim_anon_pages", "inactive_is_low", "node_reclaim", "pgdat_balanced",
-    "reclaim_runs", "shrink_node", "try_to_free_pages", "wakeup_kswapd",
+    "MAX_RECLAIM_RETRIES", "Kswapd", "NodeReclaim", "can_reclaim_anon_pages", "cost_ns", "inactive_is_low",
+    "node_reclaim", "node_reclaimable", "pgdat_balanced", "reclaim_runs", "shrink_node",
+    "try_to_free_pages", "wakeup_kswapd",
 ]
 
 MAX_RECLAIM_RETRIES = 16
 NODE_RECLAIM_PRIORITY = 4
 RECLAIM_WRITE = 2
 RECLAIM_UNMAP = 4
+SWAPPINESS_ANON_ONLY = 201
+"""Of proactive reclaim: anonymous memory and nothing else."""
 WAKE_LATENCY_NS = 20_000
 """From waking kswapd until it runs."""
 NAP_NS = 100_000_000
@@ -118,7 +121,7 @@ class Kswapd:
         shrink_node(kernel, pgdat, sc)
         if sc.nr_scanned < sc.nr_to_reclaim or sc.nr_reclaimed == before:
             sc.priority -= 1
-        delay = max(PASS_NS, _cost_ns(kernel, sc))
+        delay = max(PASS_NS, cost_ns(kernel, sc))
         after = self.run_pass if sc.priority >= 1 else self.end_run
         kernel.clock.after(delay, f"kswapd{pgdat.nid}", after)
 
@@ -180,7 +183,7 @@ def pgdat_balanced(kernel: Kernel, pgdat: Pgdat, order: int, highest: int) -> bo
     )
 
 
-def _cost_ns(kernel: Kernel, sc: ScanControl) -> int:
+def cost_ns(kernel: Kernel, sc: ScanControl) -> int:
     """Time for what was looked at and written."""
     latency = kernel.machine.latency
     ns = sc.nr_scanned * latency.reclaim_page_ns
@@ -225,7 +228,7 @@ def _do_try_to_free_pages(kernel: Kernel, pgdats: list[Pgdat], sc: ScanControl) 
         sc.nr_scanned = sc.written = 0
         for pgdat in pgdats:
             shrink_node(kernel, pgdat, sc)
-        kernel.clock.advance(_cost_ns(kernel, sc))
+        kernel.clock.advance(cost_ns(kernel, sc))
         if sc.nr_reclaimed >= sc.nr_to_reclaim:
             break
         if sc.priority < DEF_PRIORITY - 2:
@@ -268,7 +271,7 @@ def node_reclaim(kernel: Kernel, task: Task | None, pgdat: Pgdat, gfp: Gfp, orde
     """
     if _pauses(kernel, pgdat):
         return NodeReclaim.NOSCAN
-    if not _node_reclaimable(kernel, pgdat):
+    if not node_reclaimable(kernel, pgdat):
         return NodeReclaim.FULL
     if not gfp & Gfp.DIRECT_RECLAIM or (task is not None and task.reclaiming):
         return NodeReclaim.NOSCAN
@@ -284,6 +287,7 @@ def node_reclaim(kernel: Kernel, task: Task | None, pgdat: Pgdat, gfp: Gfp, orde
     if not reclaimed:
         pgdat.node_reclaim_failed_at = kernel.clock.now
     if reclaimed >= 1 << order:
+        kernel.events.inc(VmEvent.ZONE_RECLAIM_SUCCESS)
         return NodeReclaim.SUCCESS
     kernel.events.inc(VmEvent.ZONE_RECLAIM_FAILED)
     return NodeReclaim.SOME
@@ -299,7 +303,7 @@ def _pauses(kernel: Kernel, pgdat: Pgdat) -> bool:
     return kernel.clock.now < pgdat.node_reclaim_failed_at + kernel.vm.zone_reclaim_interval * 1_000_000_000
 
 
-def _node_reclaimable(kernel: Kernel, pgdat: Pgdat) -> bool:
+def node_reclaimable(kernel: Kernel, pgdat: Pgdat) -> bool:
     """Is there more page cache, or more slab, than node reclaim is to leave alone?"""
     stat, mode = pgdat.stat, kernel.vm.zone_reclaim_mode
     if mode & RECLAIM_UNMAP:
@@ -329,7 +333,7 @@ def _node_reclaim(kernel: Kernel, task: Task | None, pgdat: Pgdat, gfp: Gfp, ord
     finally:
         if task is not None:
             task.reclaiming = False
-    kernel.clock.advance(_cost_ns(kernel, sc))
+    kernel.clock.advance(cost_ns(kernel, sc))
     return sc.nr_reclaimed
 
 
@@ -388,10 +392,12 @@ def can_age_anon_pages(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> bool:
 
 def _get_scan_count(kernel: Kernel, pgdat: Pgdat, sc: ScanControl) -> list[int]:
     """Pages to scan of each list (mm/vmscan.c:get_scan_count(), v6.1)."""
-    swappiness = kernel.vm.swappiness
+    swappiness = kernel.vm.swappiness if sc.swappiness is None else sc.swappiness
     fraction = [1, 1]
     if not sc.may_swap or not can_reclaim_anon_pages(kernel, pgdat, sc):
         fraction = [0, 1]
+    elif swappiness == SWAPPINESS_ANON_ONLY:
+        fraction = [1, 0]
     elif not sc.priority and swappiness:
         pass
     elif sc.file_is_tiny:
@@ -514,5 +520,5 @@ def reclaim_runs(kernel: Kernel, runs: list[Run]) -> int:
     sc = ScanControl(0, len(kernel.machine.zone_types))
     sc.no_demotion = True
     freed = reclaim_folio_list(kernel, runs, sc)
-    kernel.clock.advance(_cost_ns(kernel, sc))
+    kernel.clock.advance(cost_ns(kernel, sc))
     return freed

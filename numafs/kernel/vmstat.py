@@ -33,6 +33,8 @@ class ZoneStat(IntEnum):
     NR_BOUNCE = 8
     NR_ZSPAGES = 9
     NR_FREE_CMA = 10
+    NR_FREE_PAGES_BLOCKS = 11
+    """Made when it is shown, from the free blocks of the size of a pageblock."""
 
 
 class NumaStat(IntEnum):
@@ -92,10 +94,21 @@ class NodeStat(IntEnum):
     NR_SWAPCACHED = 40
     PGPROMOTE_SUCCESS = 41
     PGPROMOTE_CANDIDATE = 42
+    # What newer kernels have besides (see `vmstat_items`).
+    NR_IOMMU_PAGES = 43
+    PGPROMOTE_CANDIDATE_NRL = 44
+    PGDEMOTE_KSWAPD = 45
+    PGDEMOTE_DIRECT = 46
+    PGDEMOTE_KHUGEPAGED = 47
+    PGDEMOTE_PROACTIVE = 48
+    NR_HUGETLB = 49
+    """Made when it is shown, from the hugetlb pools."""
+    NR_BALLOON_PAGES = 50
+    NR_KERNEL_FILE_PAGES = 51
 
 
 class VmEvent(IntEnum):
-    """Machine-wide events that every zone layout has (enum vm_event_item), in the order of /proc/vmstat.
+    """Machine-wide events that every zone layout has (enum vm_event_item), in the order of v6.1's /proc/vmstat.
 
     The per-zone-type ones (pgalloc_dma32, allocstall_movable, ...) stand in `VmEvents.by_zone_type`.
     """
@@ -196,18 +209,33 @@ class VmEvent(IntEnum):
     DIRECT_MAP_LEVEL2_SPLITS = 93
     DIRECT_MAP_LEVEL3_SPLITS = 94
     NR_UNSTABLE = 95
+    # What newer kernels have besides (see `vmstat_items`).
+    PGSTEAL_KHUGEPAGED = 96
+    PGSTEAL_PROACTIVE = 97
+    PGSCAN_KHUGEPAGED = 98
+    PGSCAN_PROACTIVE = 99
+    ZONE_RECLAIM_SUCCESS = 100
+    THP_UNDERUSED_SPLIT_PAGE = 101
+    SWPIN_ZERO = 102
+    SWPOUT_ZERO = 103
+    ZSWPWB = 104
+    DIRECT_MAP_LEVEL2_COLLAPSES = 105
+    DIRECT_MAP_LEVEL3_COLLAPSES = 106
 
 
 class VmEvents:
     """The machine-wide event counts, `events[VmEvent.PGFAULT]`, and those kept by zone type."""
 
-    def __init__(self, zone_types: tuple[str, ...]) -> None:
+    def __init__(self, zone_types: tuple[str, ...], features: frozenset[str] = frozenset()) -> None:
+        from .vmstat_items import shown
+
         self.count = [0] * len(VmEvent)
         self.pgalloc = [0] * len(zone_types)
         self.allocstall = [0] * len(zone_types)
         self.pgskip = [0] * len(zone_types)
         self.zone_types = zone_types
-        names = [event.name.lower() for event in VmEvent]
+        self.shown = shown(VmEvent, features)
+        names = [event.name.lower() for event in self.shown]
         by_type = [f"{kind}_{type_.lower()}" for kind in ("pgalloc", "allocstall", "pgskip") for type_ in zone_types]
         self.names = [*names[:4], *by_type, *names[4:]]
         """As /proc/vmstat has them, in its order."""
@@ -221,7 +249,8 @@ class VmEvents:
 
     def values(self) -> list[int]:
         """Every count, in the order of `names`."""
-        return [*self.count[:4], *self.pgalloc, *self.allocstall, *self.pgskip, *self.count[4:]]
+        count = [self.count[event] for event in self.shown]
+        return [*count[:4], *self.pgalloc, *self.allocstall, *self.pgskip, *count[4:]]
 
     def named(self) -> list[tuple[str, int]]:
         """Name and count of each event, in the order of /proc/vmstat."""

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "free_blocks", "global_dirtyable_memory", "init_per_zone_wmark_min", "lowmem_reserve", "nr_free_buffer_pages",
-    "nr_free_zone_pages", "pcp_high_batch", "setup_min_slab_ratio", "setup_min_unmapped_ratio",
+    "nr_free_zone_pages", "pcp_high_batch", "pcp_high_max", "setup_min_slab_ratio", "setup_min_unmapped_ratio",
     "setup_per_zone_lowmem_reserve", "setup_per_zone_wmarks", "si_mem_available", "stat_threshold",
     "zone_pcp_update", "zone_watermark_ok",
 ]
 
 MAX_ORDER = 10
+MIN_PERCPU_PAGELIST_HIGH_FRACTION = 8
 NR_FREE_PAGES = int(ZoneStat.NR_FREE_PAGES)
 
 
@@ -128,10 +129,21 @@ def pcp_high_batch(kernel: Kernel, zone: Zone) -> tuple[int, int]:
     """Limit and refill size of the zone's per-CPU lists (mm/page_alloc.c:zone_batchsize(), zone_highsize(), v6.1)."""
     batch = max(min(zone.managed // 1024, (1 << 20) // kernel.machine.page_size) // 4, 1)
     batch = max(1, (1 << (batch + batch // 2).bit_length() - 1) - 1)
-    fraction = kernel.vm.percpu_pagelist_high_fraction
+    return _zone_highsize(kernel, zone, batch, kernel.vm.percpu_pagelist_high_fraction), batch
+
+
+def pcp_high_max(kernel: Kernel, zone: Zone) -> int:
+    """How far the limit of a per-CPU list may be raised (mm/page_alloc.c:zone_set_pageset_high_and_batch(), v6.18)."""
+    high, batch = pcp_high_batch(kernel, zone)
+    if kernel.vm.percpu_pagelist_high_fraction:
+        return high
+    return _zone_highsize(kernel, zone, batch, MIN_PERCPU_PAGELIST_HIGH_FRACTION)
+
+
+def _zone_highsize(kernel: Kernel, zone: Zone, batch: int, fraction: int) -> int:
     total = zone.managed // fraction if fraction else zone.watermark[Wmark.LOW]
     cpus = sum(1 for cpu in members(kernel.cpu_online) if kernel.cpu_to_node[cpu] == zone.pgdat.nid)
-    return max(total // (cpus or kernel.cpu_online.bit_count() or 1), batch << 2), batch
+    return max(total // (cpus or kernel.cpu_online.bit_count() or 1), batch << 2)
 
 
 def stat_threshold(kernel: Kernel, zone: Zone) -> int:

@@ -58,6 +58,7 @@ def machine_of(table: Table, default_name: str, default_about: str = "") -> Mach
     arch_name = table.choice("arch", ARCHES, "x86_64")
     arch = ARCHES[arch_name]
     page_size = page_size_of(table, arch)
+    profile = table.choice("kernel", FEATURES, "6.1")
     drafts = drafts_of(table)
     nodes, block_bytes = lay_out(table, drafts, arch, page_size)
     nids = [node.nid for node in nodes]
@@ -86,8 +87,8 @@ def machine_of(table: Table, default_name: str, default_about: str = "") -> Mach
         slab_allocator=table.choice("slab_allocator", ("slub", "slab"), "slub"),
         thp=table.choice("thp", ("always", "madvise", "never"), "always"),
         cgroup=table.choice("cgroup", ("v1", "v2", "none"), "v1"),
-        kernel=table.choice("kernel", FEATURES, "6.1"),
-        kernel_release=table.text("kernel_release", "6.1.0-numafs"),
+        kernel=profile,
+        kernel_release=table.text("kernel_release", f"{profile}.0-numafs"),
         seed=table.integer("seed", 1),
     )
     for each in [*(draft.table for draft in drafts), table]:

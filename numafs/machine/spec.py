@@ -279,4 +279,22 @@ def _masks(pairs: Iterable[tuple[K, int]]) -> dict[K, int]:
     return masks
 
 
-FEATURES: Mapping[str, frozenset[str]] = {"6.1": frozenset()}
+FEATURES: Mapping[str, frozenset[str]] = {
+    "6.1": frozenset(),
+    "6.18": frozenset((
+        # What it does otherwise.
+        "compact_memory_checks",  # vm.compact_memory takes 1 and nothing else
+        "proactive_node_reclaim",  # nodeN/reclaim, pgsteal_proactive and pgscan_proactive
+        "user_cpus_ptr",  # cpusets keep the affinity that a user chose
+        "weighted_interleave",  # MPOL_WEIGHTED_INTERLEAVE and its weights in /sys/kernel/mm/mempolicy
+        "balancing_preferred_many",  # MPOL_F_NUMA_BALANCING goes with MPOL_PREFERRED_MANY too
+        # What it shows besides.
+        "balloon_pages", "demotion_node_items", "direct_map_collapses", "free_pages_blocks", "hugetlb_node_item",
+        "iommu_pages", "kernel_file_pages", "memmap_pages", "oom_rss_breakdown", "pcp_high_auto",
+        "promo_watermark_line", "promote_candidate_nrl", "reclaim_events_by_khugepaged", "thp_underused",
+        "dump_stack_uid", "zero_pages_in_swap", "zone_reclaim_success", "zswap_writeback_event",
+        # What it shows otherwise, or no more.
+        "no_bounce", "no_writeback_temp", "node_meminfo_aligned",
+    )),
+}
+"""The features of each profile. Who asks for one says `kernel.has("...")`; nobody compares versions."""
