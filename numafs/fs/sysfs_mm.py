@@ -18,6 +18,7 @@ from numafs.kernel.nodemask import list_text
 from .attr import Attr, Caller
 from .numbers import kstrtobool, kstrtoul, sysfs_word
 from .sysfs_device import UEVENT, add_power
+from .sysfs_mempolicy import add_weighted_interleave
 from .tree import SYSFS, Dir, Following, Link
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ def mm_dir(kernel: Kernel) -> Dir:
         hugepages.dir(f"hugepages-{pages * kb}kB").add_files(HSTATE, Hstate(kernel, pages))
     _add_transparent_hugepage(top.dir("transparent_hugepage"), kernel)
     top.dir("numa").add_files((DEMOTION,), kernel)
+    if kernel.has("weighted_interleave"):
+        add_weighted_interleave(top, kernel)
     lru_gen: Attr[Number] = Attr("enabled", 0o644, lambda number: "0x0000\n", lru_gen_store, size=4096)
     top.dir("lru_gen").add_files((lru_gen,), Number(0, 7))
     top.dir("lru_gen").add_files((number_row("min_ttl_ms"),), Number(0, 2**32 - 1))

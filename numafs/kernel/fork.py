@@ -174,6 +174,7 @@ class TaskTable:
         task = Task(
             pid, tgid or pid, parent.comm, None, parent.cpus_allowed, parent.cpu, parent.mems_allowed, parent.cpuset,
             ppid=parent.tgid, uid=uid, gid=gid, policy=policy, il_prev=parent.il_prev,
+            il_weight=parent.il_weight, user_cpus=parent.user_cpus,
             spread_page=parent.spread_page, spread_slab=parent.spread_slab, oom_score_adj=parent.oom_score_adj,
             start_ns=kernel.clock.now, cmdline=parent.cmdline, cgroup=parent.cgroup,
         )

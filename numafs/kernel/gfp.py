@@ -79,9 +79,9 @@ GFP_TRANSHUGE_LIGHT = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.NOWARN
 GFP_TRANSHUGE = GFP_TRANSHUGE_LIGHT | Gfp.DIRECT_RECLAIM | Gfp.NORETRY
 GFP_MIGRATE = GFP_HIGHUSER_MOVABLE | Gfp.THISNODE
 """Targets of page migration (alloc_migration_target)."""
-GFP_MISPLACED = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.THISNODE | Gfp.NORETRY
+GFP_MISPLACED = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.THISNODE | Gfp.NORETRY | Gfp.NOWARN
 """Targets of hint faults, which wait for nothing (alloc_misplaced_dst_page)."""
-GFP_DEMOTE = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.KSWAPD_RECLAIM
+GFP_DEMOTE = Gfp.HIGHMEM | Gfp.MOVABLE | Gfp.HARDWALL | Gfp.KSWAPD_RECLAIM | Gfp.NOWARN
 """Targets of demotion (demote_folio_list)."""
 
 

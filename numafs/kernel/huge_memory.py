@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from . import memory, mempolicy, mlock, page_alloc
 from .gfp import GFP_TRANSHUGE_LIGHT, Gfp
-from .mempolicy import Mode
 from .mmzone import Lru
 from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, Space, change, enter
 from .page_alloc import Placement
@@ -106,7 +105,7 @@ def _alloc_huge(kernel: Kernel, task: Task, vma: Vma, where: Placement, want: in
     """First on the node itself without reclaiming there, then anywhere the policy permits (vma_alloc_folio)."""
     gfp = vma_thp_gfp_mask(kernel, vma)
     policy = mempolicy.get_vma_policy(vma, task)
-    if policy is None or policy.mode != Mode.INTERLEAVE:
+    if policy is None or policy.mode not in mempolicy.INTERLEAVING:
         got = _try(kernel, task, gfp | Gfp.THISNODE | Gfp.NORETRY, Placement(_nearest(kernel, where)), want)
         if got or not gfp & Gfp.DIRECT_RECLAIM:
             return got

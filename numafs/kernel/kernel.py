@@ -21,6 +21,7 @@ from .nodemask import Mask
 from .numa_balancing import NumaTunables
 from .printk import Level, LogBuffer, Ratelimit
 from .vmstat import VmEvents
+from .weighted_interleave import InterleaveWeights
 
 if TYPE_CHECKING:
     from numafs.machine.spec import Machine
@@ -103,6 +104,8 @@ class Kernel:
         self.hstates: dict[int, Hstate] = {}
         """hugetlb page sizes, in pages."""
         self.writeback = BdiWriteback()
+        self.il_weights = InterleaveWeights(machine)
+        """Of weighted interleaving."""
         self.drop_caches_quiet = False
         """drop_caches was told not to be logged any more."""
         self.boot_used: dict[Zone, Counter[PageUse]] = {}

@@ -51,7 +51,7 @@ def mbind(
 
     STRICT alone refuses (EIO) where a page disobeys; with MOVE the policy is applied and EIO says that one is left.
     """
-    kind, mode_flags = sanitize_mpol_flags(mode)
+    kind, mode_flags = sanitize_mpol_flags(mode, kernel.features)
     nodes = get_nodes(kernel, mask, maxnode)
     if flags & ~MPOL_MF_VALID:
         raise EINVAL(f"unknown flags {flags:#x}")

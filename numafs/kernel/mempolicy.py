@@ -18,6 +18,7 @@ from .errors import EFAULT, EINVAL, ENOENT
 from .gfp import GFP_HIGHUSER_MOVABLE, GFP_KERNEL, Gfp, gfp_zone
 from .nodemask import Mask, fold, list_text, members, next_member_in, nth, onto, remap, weight
 from .page import Kind
+from .weighted_interleave import interleave_turn
 
 if TYPE_CHECKING:
     from .filemap import Inode
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from .page_alloc import Placement
 
 __all__ = [
-    "MPOL_F_ADDR", "MPOL_F_MEMS_ALLOWED", "MPOL_F_NODE", "MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
-    "MPOL_F_STATIC_NODES", "MPOL_MODE_FLAGS", "WINDOW", "Mempolicy", "Mode", "SharedPolicy", "file_placements",
+    "INTERLEAVING", "MPOL_F_ADDR", "MPOL_F_MEMS_ALLOWED", "MPOL_F_NODE", "MPOL_F_NUMA_BALANCING",
+    "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES", "MPOL_MODE_FLAGS", "WINDOW", "Mempolicy", "Mode", "SharedPolicy",
+    "file_placements",
     "get_mempolicy", "get_nodes", "get_vma_policy", "migrates_on_fault", "mpol_dup", "mpol_equal", "mpol_new",
     "mpol_rebind_mm", "mpol_rebind_policy", "mpol_rebind_task", "mpol_set_nodemask", "mpol_to_str", "placement",
     "placements", "sanitize_mpol_flags", "set_mempolicy", "vma_policy",
@@ -43,6 +45,8 @@ class Mode(IntEnum):
     INTERLEAVE = 3
     LOCAL = 4
     PREFERRED_MANY = 5
+    WEIGHTED_INTERLEAVE = 6
+    """With the feature weighted_interleave."""
 
 
 MPOL_F_STATIC_NODES = 0x8000
@@ -60,8 +64,10 @@ WINDOW = 65536
 
 _TEXT = {
     Mode.DEFAULT: "default", Mode.PREFERRED: "prefer", Mode.BIND: "bind", Mode.INTERLEAVE: "interleave",
-    Mode.LOCAL: "local", Mode.PREFERRED_MANY: "prefer (many)",
+    Mode.LOCAL: "local", Mode.PREFERRED_MANY: "prefer (many)", Mode.WEIGHTED_INTERLEAVE: "weighted interleave",
 }
+
+INTERLEAVING = (Mode.INTERLEAVE, Mode.WEIGHTED_INTERLEAVE)
 
 
 @dataclass(slots=True)
@@ -125,16 +131,18 @@ class SharedPolicy:
 # ---------------------------------------------------------------- making a policy
 
 
-def sanitize_mpol_flags(mode: int) -> tuple[Mode, int]:
+def sanitize_mpol_flags(mode: int, features: frozenset[str] = frozenset()) -> tuple[Mode, int]:
     """A mode argument, taken apart into mode and flags."""
     flags = mode & MPOL_MODE_FLAGS
     mode &= ~MPOL_MODE_FLAGS
-    if mode not in Mode.__members__.values():
+    unknown = mode == Mode.WEIGHTED_INTERLEAVE and "weighted_interleave" not in features
+    if mode not in Mode.__members__.values() or unknown:
         raise EINVAL(f"no memory policy has mode {mode}")
     if flags & MPOL_F_STATIC_NODES and flags & MPOL_F_RELATIVE_NODES:
         raise EINVAL("static and relative nodes exclude each other")
-    if flags & MPOL_F_NUMA_BALANCING and mode != Mode.BIND:
-        raise EINVAL("balancing goes with bind only")
+    many = mode == Mode.PREFERRED_MANY and "balancing_preferred_many" in features
+    if flags & MPOL_F_NUMA_BALANCING and mode != Mode.BIND and not many:
+        raise EINVAL("balancing does not go with this mode")
     return Mode(mode), flags
 
 
@@ -213,13 +221,14 @@ def mpol_equal(x: Mempolicy | None, y: Mempolicy | None) -> bool:
 
 def set_mempolicy(kernel: Kernel, task: Task, mode: int, mask: Mask | None, maxnode: int) -> None:
     """set_mempolicy(2): the policy of one thread (do_set_mempolicy)."""
-    kind, flags = sanitize_mpol_flags(mode)
+    kind, flags = sanitize_mpol_flags(mode, kernel.features)
     nodes = get_nodes(kernel, mask, maxnode)
     policy = mpol_new(kind, flags, nodes)
     mpol_set_nodemask(kernel, task, policy, nodes)
     task.policy = policy
-    if policy and policy.mode == Mode.INTERLEAVE:
+    if policy and policy.mode in INTERLEAVING:
         task.il_prev = kernel.machine.max_numnodes - 1
+        task.il_weight = 0
 
 
 def get_mempolicy(kernel: Kernel, task: Task, vpn: int | None, flags: int, maxnode: int | None) -> tuple[int, Mask]:
@@ -247,8 +256,10 @@ def _policy_word(kernel: Kernel, task: Task, policy: Mempolicy | None, flags: in
     if flags & MPOL_F_NODE and flags & MPOL_F_ADDR:
         return lookup_node(kernel, task, vpn or 0)
     if flags & MPOL_F_NODE:
-        if policy is None or policy.mode != Mode.INTERLEAVE:
+        if policy is None or policy.mode not in INTERLEAVING:
             raise EINVAL("the task does not interleave")
+        if policy.mode == Mode.WEIGHTED_INTERLEAVE and task.il_weight:
+            return task.il_prev
         return next_member_in(policy.nodes, task.il_prev)
     if policy is None:
         return Mode.DEFAULT
@@ -348,15 +359,35 @@ def placement(kernel: Kernel, task: Task, gfp: Gfp = GFP_KERNEL) -> Placement:
     policy = task.policy
     if gfp & Gfp.THISNODE:
         policy = None
-    if policy and policy.mode == Mode.INTERLEAVE:
-        return page_alloc.Placement(interleave_nodes(task, policy), interleave=True)
+    if policy and policy.mode in INTERLEAVING:
+        return page_alloc.Placement(interleave_nodes(kernel, task, policy), interleave=True)
     return _place(kernel, task, policy, gfp)
 
 
-def interleave_nodes(task: Task, policy: Mempolicy) -> int:
-    """The next node of the task's own rotor."""
+def interleave_nodes(kernel: Kernel, task: Task, policy: Mempolicy) -> int:
+    """The next node of the task's own rotor, which weights let rest on a node for some pages."""
+    if policy.mode == Mode.WEIGHTED_INTERLEAVE:
+        return _rotor(kernel, task, policy, 1)[1]
     task.il_prev = next_member_in(policy.nodes, task.il_prev)
     return task.il_prev
+
+
+def _rotor(kernel: Kernel, task: Task, policy: Mempolicy, n: int) -> tuple[list[int], int]:
+    """Turn the rotor by `n` pages: the round as it begins with the first of them, and the node of the last.
+
+    mm/mempolicy.c:weighted_interleave_nodes() (v6.18), n times.
+    """
+    nodes, weighted = policy.nodes, policy.mode == Mode.WEIGHTED_INTERLEAVE
+    turn = interleave_turn(kernel, nodes, weighted=weighted)
+    if weighted and task.il_weight and nodes >> task.il_prev & 1:
+        left = min(task.il_weight, turn.count(task.il_prev))
+        first = turn.index(task.il_prev) + turn.count(task.il_prev) - left
+    else:
+        first = turn.index(next_member_in(nodes, task.il_prev))
+    last = (first + n - 1) % len(turn)
+    task.il_prev = turn[last]
+    task.il_weight = turn[last + 1 :].count(turn[last])
+    return turn[first:] + turn[:first], task.il_prev
 
 
 def placements(
@@ -369,28 +400,34 @@ def placements(
     """
     policy = get_vma_policy(vma, task, start)
     step = 1 << order
-    if policy is None or policy.mode != Mode.INTERLEAVE:
+    if policy is None or policy.mode not in INTERLEAVING:
         yield range(start, stop, step), _place(kernel, task, policy, GFP_HIGHUSER_MOVABLE)
         return
     base = (vma.pgoff >> order) - (vma.start >> order)
-    yield from _deal(policy.nodes, range(start, stop, step), base + (start >> order))
+    yield from _deal(kernel, _turn(kernel, policy), range(start, stop, step), base + (start >> order))
 
 
-def _deal(nodes: Mask, pages: range, index: int) -> Iterator[tuple[range, Placement]]:
-    """Deal `pages` out over `nodes`, the first to the one at `index` (offset_il_node).
+def _turn(kernel: Kernel, policy: Mempolicy) -> list[int]:
+    return interleave_turn(kernel, policy.nodes, weighted=policy.mode == Mode.WEIGHTED_INTERLEAVE)
 
-    The kernel counts in an unsigned int: at each multiple of 2**32 pages the dealing begins anew.
+
+def _deal(kernel: Kernel, order: list[int], pages: range, index: int) -> Iterator[tuple[range, Placement]]:
+    """Deal `pages` out over the nodes of a round, the first to the one at `index` (offset_il_node).
+
+    The kernel counts in an unsigned int: at each multiple of 2**32 pages the dealing begins anew. Newer ones don't.
     """
-    order = list(members(nodes))
     width = len(order)
-    index %= UINT
-    here = pages[: UINT - index]
-    for begin in range(0, len(here), WINDOW // width * width):
-        window = here[begin : begin + WINDOW // width * width]
+    here = pages
+    if not kernel.has("wide_interleave_index"):
+        index %= UINT
+        here = pages[: UINT - index]
+    rounds = max(WINDOW // width, 1) * width
+    for begin in range(0, len(here), rounds):
+        window = here[begin : begin + rounds]
         for i in range(min(width, len(window))):
             yield window[i::width], page_alloc.Placement(order[(index + i) % width], interleave=True)
     if len(here) < len(pages):
-        yield from _deal(nodes, pages[len(here) :], 0)
+        yield from _deal(kernel, order, pages[len(here) :], 0)
 
 
 def file_placements(
@@ -405,17 +442,10 @@ def file_placements(
         yield from _shmem_placements(kernel, task, inode, start, stop)
     elif task.spread_page:
         yield from _spread(kernel, task, range(start, stop))
-    elif task.policy and task.policy.mode == Mode.INTERLEAVE:
-        yield from _rotate(task, task.policy, range(start, stop))
+    elif task.policy and task.policy.mode in INTERLEAVING:
+        yield from _deal(kernel, _rotor(kernel, task, task.policy, stop - start)[0], range(start, stop), 0)
     else:
         yield range(start, stop), _place(kernel, task, task.policy, GFP_HIGHUSER_MOVABLE)
-
-
-def _rotate(task: Task, policy: Mempolicy, pages: range) -> Iterator[tuple[range, Placement]]:
-    order = list(members(policy.nodes))
-    first = order.index(next_member_in(policy.nodes, task.il_prev))
-    task.il_prev = order[(first + len(pages) - 1) % len(order)]
-    yield from _deal(policy.nodes, pages, first)
 
 
 def _spread(kernel: Kernel, task: Task, pages: range) -> Iterator[tuple[range, Placement]]:
@@ -425,7 +455,7 @@ def _spread(kernel: Kernel, task: Task, pages: range) -> Iterator[tuple[range, P
         task.spread_rotor = kernel.random.choice(order)
     first = order.index(next_member_in(task.mems_allowed, task.spread_rotor))
     task.spread_rotor = order[(first + len(pages) - 1) % len(order)]
-    for part, where in _deal(task.mems_allowed, pages, first):
+    for part, where in _deal(kernel, order, pages, first):
         yield part, replace(where, interleave=False)
 
 
@@ -435,8 +465,8 @@ def _shmem_placements(
     shared: SharedPolicy | None = inode.shared_policy
     for a, b, own in shared.stretches(start, stop) if shared else ((start, stop, None),):
         policy = own or task.policy
-        if policy and policy.mode == Mode.INTERLEAVE:
-            yield from _deal(policy.nodes, range(a, b), a + inode.ino)
+        if policy and policy.mode in INTERLEAVING:
+            yield from _deal(kernel, _turn(kernel, policy), range(a, b), a + inode.ino)
         else:
             yield range(a, b), _place(kernel, task, policy, GFP_HIGHUSER_MOVABLE)
 

@@ -228,7 +228,11 @@ class Task:
     bound: bool = False
     """PF_NO_SETAFFINITY: a kernel thread that no cpuset may take."""
     policy: Mempolicy | None = None
+    user_cpus: Mask = 0
+    """With the feature user_cpus_ptr: what sched_setaffinity(2) last asked for; 0 for nothing."""
     il_prev: int = 1023
+    il_weight: int = 0
+    """Pages that weighted interleaving still puts on node `il_prev`."""
     spread_page: bool = False
     spread_slab: bool = False
     spread_rotor: int = -1

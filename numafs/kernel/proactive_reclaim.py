@@ -44,9 +44,10 @@ def _some(kernel: Kernel, task: Task | None, pgdat: Pgdat, batch: int, swappines
     sc.proactive, sc.swappiness = True, swappiness
     sc.priority = DEF_PRIORITY
     sc.may_writepage = not kernel.vm.laptop_mode
+    enough = node_reclaimable(kernel, pgdat)
     pgdat.reclaim_locked = True
     try:
-        while node_reclaimable(kernel, pgdat) and sc.priority >= 0:
+        while enough and sc.priority >= 0:
             shrink_node(kernel, pgdat, sc)
             if sc.nr_reclaimed >= batch:
                 break

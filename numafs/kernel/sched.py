@@ -34,6 +34,8 @@ def sched_setaffinity(kernel: Kernel, task: Task, mask: Mask) -> None:
     allowed = cpuset_cpus_allowed(kernel, task)
     if not mask & allowed:
         raise EINVAL(f"none of CPUs {list_text(mask)} is among {list_text(allowed)}")
+    if kernel.has("user_cpus_ptr"):
+        task.user_cpus = mask
     set_cpus_allowed(kernel, task, mask & allowed)
 
 
@@ -46,8 +48,11 @@ def run_for(kernel: Kernel, task: Task, ns: int) -> None:
 
 
 def set_cpus_allowed(kernel: Kernel, task: Task, mask: Mask) -> None:
-    """Give `task` an affinity; it moves if its CPU is not in it (set_cpus_allowed_ptr)."""
-    task.cpus_allowed = mask
+    """Give `task` an affinity; it moves if its CPU is not in it (set_cpus_allowed_ptr).
+
+    Newer kernels remember what the user chose, and keep to it as far as `mask` lets them (v6.18).
+    """
+    task.cpus_allowed = mask & task.user_cpus or mask
     _set_task_cpu(kernel, task)
 
 

@@ -276,9 +276,16 @@ def demote_piece(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> int
 
     n = run.n
     moved = demote_folio_list(kernel, pgdat, run, sc.task)
-    kernel.events.inc(VmEvent.PGDEMOTE_KSWAPD if sc.kswapd else VmEvent.PGDEMOTE_DIRECT, moved)
+    _count_demoted(kernel, pgdat, sc, moved)
     sc.demote = moved == n
     return moved
+
+
+def _count_demoted(kernel: Kernel, pgdat: Pgdat, sc: ScanControl, n: int) -> None:
+    """By the machine, as v6.1 shows it, and by the node that the pages left, as newer kernels do."""
+    kernel.events.inc(VmEvent.PGDEMOTE_KSWAPD if sc.kswapd else VmEvent.PGDEMOTE_DIRECT, n)
+    item = NodeStat.PGDEMOTE_PROACTIVE if sc.proactive else NodeStat.PGDEMOTE_DIRECT
+    mod_node_page_state(pgdat, NodeStat.PGDEMOTE_KSWAPD if sc.kswapd else item, n)
 
 
 def _activate(kernel: Kernel, run: Run) -> None:

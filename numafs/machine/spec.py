@@ -286,6 +286,7 @@ FEATURES: Mapping[str, frozenset[str]] = {
         "compact_memory_checks",  # vm.compact_memory takes 1 and nothing else
         "proactive_node_reclaim",  # nodeN/reclaim, pgsteal_proactive and pgscan_proactive
         "user_cpus_ptr",  # cpusets keep the affinity that a user chose
+        "wide_interleave_index",  # interleaving by address counts in an unsigned long
         "weighted_interleave",  # MPOL_WEIGHTED_INTERLEAVE and its weights in /sys/kernel/mm/mempolicy
         "balancing_preferred_many",  # MPOL_F_NUMA_BALANCING goes with MPOL_PREFERRED_MANY too
         # What it shows besides.
