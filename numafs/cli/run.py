@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from numafs.doors.errors import MountFailed
-from numafs.doors.launcher import Launcher, LaunchFailed, Serve, become
+from numafs.doors.launcher import CALM, Launcher, LaunchFailed, Serve, become
 from numafs.doors.options import HELP, parse_options
 from numafs.machine.errors import MachineError
 
@@ -33,11 +33,12 @@ def parser() -> VerbParser:
     """The command line of `numafs run`."""
     made = VerbParser("numafs run", "Run a command inside a machine: it sees the machine's files as the host's.",
                       HELP + EXAMPLES)
-    made.usage = "numafs run [--machine MACHINE | --at DIR] [-o OPT,...] [--check] [-v] [--] COMMAND [ARGUMENT...]"
+    made.usage = "numafs run [--machine MACHINE | --at DIR] [-o OPT,...] [--no-syscalls] [-v] [--] COMMAND [ARG...]"
     where = made.add_mutually_exclusive_group()
     where.add_argument("--machine", metavar="MACHINE", help=f"a machine of its own; {DEFAULT_MACHINE} if not said")
     where.add_argument("--at", metavar="DIR", help="the machine that is mounted there")
     made.add_argument("-o", action="append", default=[], dest="options", metavar="OPT,...", help="options, see below")
+    made.add_argument("--no-syscalls", action="store_false", dest="syscalls", help="files only: system calls are real")
     made.add_argument("-v", action="store_true", dest="verbose", help="say which files of the host still show")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     return made
@@ -53,9 +54,9 @@ def run(argv: Sequence[str]) -> int:
     launcher = Launcher()
     try:
         enter(launcher, arguments)
+        launch(launcher, command, arguments)
     except (MachineError, MountFailed, LaunchFailed, OSError, ValueError) as error:
         return fail(error, FAILED)
-    return launch(launcher, command, arguments)
 
 
 def enter(launcher: Launcher, arguments: argparse.Namespace) -> None:
@@ -68,10 +69,15 @@ def enter(launcher: Launcher, arguments: argparse.Namespace) -> None:
 
 def launch(launcher: Launcher, command: Sequence[str], arguments: argparse.Namespace) -> NoReturn:
     """Become the command."""
+    environment = {**os.environ, "NUMAFS_ROOT": launcher.root}
+    if arguments.syscalls:
+        environment = {**CALM, **environment}
+        if not launcher.answer_system_calls():
+            fail("another run's machine answers system calls here, and goes on to do so")
     if arguments.verbose:
-        for place, why in launcher.uncovered:
-            fail(f"{place}: {why}")
-    become(command, {**os.environ, "NUMAFS_ROOT": launcher.root})
+        for problem in (*(f"{place}: {why}" for place, why in launcher.uncovered), *launcher.problems):
+            fail(problem)
+    become(command, environment)
 
 
 def server(word: str, texts: Sequence[str]) -> Serve:

@@ -20,7 +20,7 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from numafs.fs.attr import Attr
 from numafs.fs.tree import Dir
@@ -32,7 +32,9 @@ from .service import Service, reason
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
 
-__all__ = ["SOCKET_FILE", "VERSION", "LaunchDoor", "Supervises", "receive", "send"]
+    from .syscalls import Supervisor
+
+__all__ = ["SOCKET_FILE", "VERSION", "LaunchDoor", "receive", "send"]
 
 log = logging.getLogger("numafs.door")
 
@@ -62,13 +64,6 @@ def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]]:
     return (message if isinstance(message, dict) else {}), descriptors
 
 
-class Supervises(Protocol):
-    """The door of system calls."""
-
-    def attach(self, fd: int, pid: int) -> None:
-        """Answer what the listener `fd` tells of, first of process `pid`."""
-
-
 @dataclass
 class _Session:
     """What a launcher became, and all that came from it."""
@@ -76,18 +71,20 @@ class _Session:
     pid: int
     mounter: Mounter | None = None
     processes: set[int] = field(default_factory=set)
+    covered: set[int] = field(default_factory=set)
+    """Those whose own files are bound over."""
 
 
 class LaunchDoor:
     """Takes launchers in, in a thread of its own."""
 
-    def __init__(
-        self, service: Service, kernel: Kernel, tasks: RealTasks, supervisor: Supervises | None = None
-    ) -> None:
+    def __init__(self, service: Service, kernel: Kernel, tasks: RealTasks, *, strict: bool = False) -> None:
         self.service = service
         self.kernel = kernel
         self.tasks = tasks
-        self.supervisor = supervisor
+        self.strict = strict
+        self._supervisor: Supervisor | None = None
+        """Made when the first session wants its system calls answered."""
         self.name = f"numafs/{os.getpid()}.{secrets.token_hex(8)}"
         self._sessions: dict[int, _Session] = {}
         """By the process ids of those that live in them."""
@@ -95,7 +92,7 @@ class LaunchDoor:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._waker, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="launch", daemon=True)
-        tasks.born.append(self._born)
+        tasks.born.append(self._met)
         tasks.died.append(self._died)
         place = service.root.lookup("numafs")
         assert isinstance(place, Dir)
@@ -116,6 +113,8 @@ class LaunchDoor:
             self._waker.close()
             self._thread.join()
         self._listener.close()
+        if self._supervisor:
+            self._supervisor.close()
         for session in {id(session): session for session in self._sessions.values()}.values():
             if session.mounter:
                 session.mounter.close()
@@ -179,33 +178,54 @@ class LaunchDoor:
                 return {"ok": False, "why": reason(error)}
             if task is None:
                 return {"ok": False, "why": f"process {pid} is not to be seen from here (another pid namespace?)"}
-            session = _Session(pid, processes={pid})
+            session = _Session(pid, processes={pid}, covered={pid})
             if descriptors:
                 session.mounter = Mounter(socket.socket(fileno=descriptors.pop(0)))
             self._sessions[pid] = session
         log.info("process %d joins", pid)
-        return {"ok": True, "syscalls": self.supervisor is not None}
+        return {"ok": True}
 
     def _attach(self, pid: int, descriptors: list[int]) -> dict[str, object]:
-        if self.supervisor is None or not descriptors:
-            return {"ok": False, "why": "nobody answers system calls here"}
-        self.supervisor.attach(descriptors.pop(0), pid)
-        return {"ok": True}
+        if not descriptors:
+            return {"ok": False, "why": "no listener came along"}
+        supervisor = self._supervising()
+        supervisor.attach(descriptors.pop(0), pid)
+        with self.service.lock:
+            self.tasks.let_go(pid)
+        return {"ok": True, "problems": supervisor.problems}
+
+    def _supervising(self) -> Supervisor:
+        """The door of system calls, opened when it is first needed."""
+        from .syscalls import Supervisor
+
+        if self._supervisor is None:
+            with self.service.lock:
+                self._supervisor = Supervisor(self.service, self.kernel, strict=self.strict)
+                self._supervisor.loaded.append(self.cover)
+                self._supervisor.follower.born.append(self._born)
+                self._supervisor.follower.died.append(self._died)
+        return self._supervisor
 
     # -- who lives in a session ----------------------------------------------------------------
 
-    def bind(self, tgid: int) -> bool:
-        """Bind the files of a process of a session and wait for it; without the model's lock."""
+    def cover(self, tgid: int) -> None:
+        """Bind the files of a process of a session, if they are not, and wait for it; without the model's lock."""
         session = self._sessions.get(tgid)
-        return bool(session and session.mounter and session.mounter.bind(tgid))
+        if session and session.mounter and tgid not in session.covered:
+            session.covered.add(tgid)
+            session.mounter.bind(tgid)
 
     def _born(self, parent: int, child: int) -> None:
         session = self._sessions.get(parent)
-        if session is None:
-            return
-        self._sessions[child] = session
-        session.processes.add(child)
-        if session.mounter:
+        if session is not None:
+            self._sessions[child] = session
+            session.processes.add(child)
+
+    def _met(self, parent: int, child: int) -> None:
+        """A child in a session whose system calls nobody answers: its files are bound as soon as may be."""
+        self._born(parent, child)
+        session = self._sessions.get(child)
+        if session and session.mounter:
             session.mounter.bind_later(child)
 
     def _died(self, tgid: int) -> None:
@@ -213,6 +233,7 @@ class LaunchDoor:
         if session is None:
             return
         session.processes.discard(tgid)
+        session.covered.discard(tgid)
         if not session.processes:
             log.info("the session of process %d is over", session.pid)
             if session.mounter:

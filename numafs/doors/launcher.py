@@ -34,8 +34,9 @@ from .namespace import (
     needs_mount_table,
     private_copy,
 )
+from .seccomp import install_filter
 
-__all__ = ["LaunchFailed", "Launcher", "become", "place_for_a_mount"]
+__all__ = ["CALM", "LaunchFailed", "Launcher", "become", "place_for_a_mount"]
 
 Serve = Callable[[str, Callable[[], None]], None]
 """Serves a machine at a directory; calls the second when it answers."""
@@ -59,6 +60,8 @@ class Launcher:
         self.how = ""
         """"root" or "user": whose right made the namespace."""
         self.uncovered: list[Uncovered] = []
+        self.problems: list[str] = []
+        """What of system calls does not work, and what is done instead."""
         self._channel: socket.socket | None = None
 
     def join(self, directory: str) -> None:
@@ -75,6 +78,23 @@ class Launcher:
         mounter = self._start_mounter()
         _mount(serve, self.root, made)
         self._go_in(mounter)
+
+    def answer_system_calls(self) -> bool:
+        """Let the machine answer the system calls of this process; False if another run's machine does already.
+
+        From here on nothing may be called that it would answer, until it listens. Raises LaunchFailed.
+        """
+        try:
+            listener = install_filter()
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            raise LaunchFailed(f"system calls cannot be caught: {error.strerror} (try --no-syscalls)") from error
+        answer = self._ask({"listener": True}, (listener,))
+        os.close(listener)
+        problems = answer.get("problems")
+        self.problems = [str(problem) for problem in problems] if isinstance(problems, list) else []
+        return True
 
     def _check_mounted(self) -> None:
         if not os.path.exists(os.path.join(self.root, SOCKET_FILE)):

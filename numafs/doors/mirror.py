@@ -116,7 +116,8 @@ def _map_area(kernel: Kernel, mm: Mm, area: Area) -> None:
         start = vma.stop
     if start < area.stop:
         _insert(kernel, mm, area, start, area.stop)
-    mmap.vma_merge(kernel, mm, area.start, area.stop)
+    for vma in mmap.vmas_in(mm, area.start, area.stop):
+        mmap.vma_modify(kernel, mm, vma, vma.start, vma.stop)
 
 
 def _insert(kernel: Kernel, mm: Mm, area: Area, start: int, stop: int) -> None:

@@ -81,7 +81,7 @@ def serve(
 
         service.after.append(lambda: check(kernel))
     watch = HotplugWatch(kernel, service, file) if file and options.watch else None
-    launches = LaunchDoor(service, kernel, tasks)
+    launches = LaunchDoor(service, kernel, tasks, strict=options.strict)
 
     def answering() -> None:
         launches.start()

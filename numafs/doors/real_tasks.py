@@ -102,6 +102,13 @@ class RealTasks:
             process = next(known for known in self._processes.values() if known.pidfd == pidfd)
             self._exited(process)
 
+    def let_go(self, tgid: int) -> None:
+        """Somebody else follows this process from now on; it stays in the model."""
+        process = self._processes.pop(tgid, None)
+        if process is not None:
+            self._exits.unregister(process.pidfd)
+            os.close(process.pidfd)
+
     def follow(self) -> None:
         """Take in new threads and children of what is adopted, and let go of threads that ended."""
         for process in list(self._processes.values()):
