@@ -19,7 +19,7 @@ from .texts import choose, kind_of, text
 
 __all__ = ["OPTIONS", "main", "storm"]
 
-OPTIONS = "strict,check,time=step,nowatch"
+OPTIONS = "strict,time=step,nowatch"
 """With `strict` the first bug is the end of the mount."""
 PLACES = ("sys", "proc", "dev", "numafs")
 OTHERS = ("/tasks", "/cgroup.procs", "/cgroup.threads")

@@ -19,7 +19,7 @@ def test_files_bear_what_is_written_to_them(seed: int) -> None:
 
 
 def test_files_of_a_mount_bear_what_is_written_to_them(mount_of_its_own: Path) -> None:
-    tally = mount.storm(mount_of_its_own, 1000, seed=1)
+    tally = mount.storm(mount_of_its_own, 2000, seed=1)
     assert tally["0"] > 100
     assert tally["EINVAL"] > 100
 
