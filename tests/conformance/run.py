@@ -22,7 +22,7 @@ from numafs.machine.toml import load
 from .scenario import HERE, Scenario
 from .transcript import Step, errno_of
 
-__all__ = ["ROOT", "mounted", "run", "why_not"]
+__all__ = ["ROOT", "collect", "mounted", "run", "shape", "step_files", "why_not"]
 
 ROOT = HERE.parent.parent
 TIMEOUT = 60
@@ -82,7 +82,8 @@ def _answers(daemon: subprocess.Popen[bytes], where: Path) -> bool:
     return True
 
 
-def _environment(machine: Machine, root: Path, work: Path, scenario: Scenario, topology: str) -> dict[str, str]:
+def shape(machine: Machine, topology: str) -> dict[str, str]:
+    """What scenarios know of their machine, as variables of the shell."""
     cpus = {node.nid: [cpu.cpu for cpu in machine.cpus if cpu.node == node.nid] for node in machine.nodes}
     megabytes = [str(_nominal_mb(node_pages, machine.page_size)) for node_pages in _present(machine)]
     env = {
@@ -93,6 +94,11 @@ def _environment(machine: Machine, root: Path, work: Path, scenario: Scenario, t
     for nid, numbers in cpus.items():
         env[f"CPU{nid}"] = str(numbers[0]) if numbers else ""
         env[f"CPUS{nid}"] = list_text(mask_of(numbers))
+    return env
+
+
+def _environment(machine: Machine, root: Path, work: Path, scenario: Scenario, topology: str) -> dict[str, str]:
+    env = shape(machine, topology)
     places = {
         "SYS": "sys", "SYSNODE": "sys/devices/system/node", "SYSCPU": "sys/devices/system/cpu", "VM": "proc/sys/vm",
         "KERN": "proc/sys/kernel", "PROC": "proc", "CPUSET": "sys/fs/cgroup/cpuset", "CG2": "sys/fs/cgroup/unified",
@@ -113,6 +119,14 @@ def _nominal_mb(pages: int, page_size: int) -> int:
     return round(pages * page_size / (64 << 20)) * 64
 
 
+def step_files(scenario: Scenario) -> dict[str, str]:
+    """Its commands by the names of the files that run_steps.sh finds them in."""
+    return {
+        f"{number:04}.{'guest.' if Step(command).tag == 'guest' else ''}cmd": command
+        for number, command in enumerate(scenario.steps, 1)
+    }
+
+
 def run(scenario: Scenario, topology: str) -> list[Step]:
     """The steps with what came of them."""
     machine = load(ROOT / "fixtures" / "oracle" / f"{scenario.fixture(topology)}.toml")
@@ -120,11 +134,9 @@ def run(scenario: Scenario, topology: str) -> list[Step]:
         work = Path(directory)
         steps = work / "steps"
         steps.mkdir()
-        names = {}
-        for number, command in enumerate(scenario.steps, 1):
-            name = f"{number:04}.{'guest.' if Step(command).tag == 'guest' else ''}cmd"
+        names = step_files(scenario)
+        for name, command in names.items():
             (steps / name).write_text(f"{command}\n")
-            names[name] = command
         (work / "lib.sh").write_text((HERE / "lib.sh").read_text() + SHIMS)
         (work / "bb").mkdir()
         subprocess.run(["busybox", "--install", "-s", str(work / "bb")], check=True)
@@ -138,10 +150,10 @@ def run(scenario: Scenario, topology: str) -> list[Step]:
         except subprocess.TimeoutExpired:
             os.killpg(shell.pid, signal.SIGKILL)
             out, _ = shell.communicate()
-        return _collect(out.decode("latin-1"), names)
+        return collect(out.decode("latin-1"), names)
 
 
-def _collect(text: str, commands: dict[str, str]) -> list[Step]:
+def collect(text: str, commands: dict[str, str]) -> list[Step]:
     """Steps of what run_steps.sh prints: `@OUT name status`, base64, `@ERR`, base64, `@END`."""
     steps: list[Step] = []
     encoded: list[str] = []

@@ -84,9 +84,9 @@ def parse(path: Path) -> list[Step]:
     return steps
 
 
-def render(name: str, steps: Iterable[Step]) -> str:
+def render(name: str, steps: Iterable[Step], mode: str = "local") -> str:
     """The text of a transcript."""
-    lines = ["# oracle transcript 1", f"# scenario: {name}", "# mode: local"]
+    lines = ["# oracle transcript 1", f"# scenario: {name}", f"# mode: {mode}"]
     for step in steps:
         first, *more = step.command.split("\n")
         lines += [f"$ {first}", *(f"+ {line}" for line in more), *(f"| {line}" for line in step.output)]
