@@ -3,22 +3,24 @@
 
 kernel/cgroup/{cgroup,freezer}.c, kernel/cgroup/cpuset.c:dfl_files[] (v6.1).
 
-Simplified: there are no files of controllers but cpuset, and none of pressure and CPU time.
+Simplified: there are no files of controllers but cpuset and memory, and none of pressure and CPU time.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numafs.kernel import cgroup, cgroup_v2, cpuset_partition, cpuset_v2
 from numafs.kernel.cgroup_v2 import CONTROLLERS, INT_MAX, Group
 from numafs.kernel.cpuset import Cpuset
 from numafs.kernel.errors import EACCES, EEXIST, EINVAL, ENOENT, ENOTDIR, ERANGE
+from numafs.kernel.memcontrol import MemCgroup
 from numafs.kernel.nodemask import list_text
 
 from .attr import Attr, Caller
+from .cgroup_memory import Memory, memory_files
 from .cgroup_v1 import kernfs_name_hash, parse_pid
 from .numbers import kstrtol
 from .tree import CGROUP, Dir, Node, may_access
@@ -207,12 +209,11 @@ def cpuset_files(kernel: Kernel, *, root: bool) -> tuple[Attr[Css], ...]:
 class CssFiles(Dir):
     """The files of one controller in a group: they are gone when the controller is, though the group is there."""
 
-    def __init__(self, group_dir: GroupDir, cs: Cpuset) -> None:
-        group = group_dir.group
+    def __init__(self, group: Group, css: Cpuset | MemCgroup | None, rows: Iterable[Attr[Any]], obj: object) -> None:
         super().__init__(CGROUP, uid=group.uid, gid=group.gid)
-        self.cs = cs
-        self.alive = lambda: not cs.dead
-        self.add_files(cpuset_files(group_dir.kernel, root=group.parent is None), Css(group_dir.kernel, cs))
+        self.css = css
+        self.alive = lambda: css is None or not css.dead
+        self.add_files(rows, obj)
 
 
 # ---------------------------------------------------------------- directories
@@ -228,7 +229,7 @@ class GroupDir(Dir):
         self.kernel = kernel
         self.group: Group = group
         self._nested: dict[Group, GroupDir] = {}
-        self._cpuset: CssFiles | None = None
+        self._css: dict[str, CssFiles] = {}
         super().__init__(CGROUP, 0o555 if parent is None else group.mode, group.uid, group.gid)
         self.parent = parent
         self.ino = group.ino
@@ -245,12 +246,24 @@ class GroupDir(Dir):
 
     def _controller_files(self) -> dict[str, Node]:
         """Files of the controllers that the group has now."""
+        return {**self._cpuset_files(), **self._memory_files()}
+
+    def _cpuset_files(self) -> dict[str, Node]:
         cs = self.group.cpuset
         if cs is None:
             return {}
-        if self._cpuset is None or self._cpuset.cs is not cs:
-            self._cpuset = CssFiles(self, cs)
-        return self._cpuset.children
+        if "cpuset" not in self._css or self._css["cpuset"].css is not cs:
+            rows = cpuset_files(self.kernel, root=self.group.parent is None)
+            self._css["cpuset"] = CssFiles(self.group, cs, rows, Css(self.kernel, cs))
+        return self._css["cpuset"].children
+
+    def _memory_files(self) -> dict[str, Node]:
+        memcg, root = self.group.memcg, self.group.parent is None
+        if memcg is None and not root:
+            return {}
+        if "memory" not in self._css or self._css["memory"].css is not memcg:
+            self._css["memory"] = CssFiles(self.group, memcg, memory_files(root=root), Memory(self.kernel, memcg))
+        return self._css["memory"].children
 
     def lookup(self, name: str) -> Node:
         """The file or group of that name."""

@@ -4,7 +4,7 @@
 kernel/cgroup/{cgroup,freezer}.c (v6.1). Every task is in one group; of each controller it feels the
 nearest group above that has it. What the cpuset controller does there is in `cpuset_v2`.
 
-Simplified: controllers but cpuset can be switched on and off, and do nothing.
+Simplified: controllers but cpuset and memory can be switched on and off, and do nothing.
 Simplified: a frozen task still does what it is told to; a group is frozen at once.
 """
 
@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from . import cgroup, cpuset, cpuset_v2
+from . import cgroup, cpuset, cpuset_v2, memcontrol
 from .cgroup import Cgroup, Hierarchy, descendants, path, populated
 from .errors import EAGAIN, EBUSY, EINVAL, ENOENT, EOPNOTSUPP, ESRCH
 
 if TYPE_CHECKING:
     from .cpuset import Cpuset
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Task
 
 __all__ = [
@@ -51,6 +52,8 @@ class Group(Cgroup):
         self.freeze = False
         self.cpuset: Cpuset | None = None
         """Its own, while its parent gives it the controller."""
+        self.memcg: MemCgroup | None = None
+        """So too."""
 
     def nested(self) -> Iterator[Group]:
         """Its child groups."""
@@ -208,6 +211,7 @@ def apply_control(kernel: Kernel, group: Group) -> None:
                 below.cpuset = None
         elif below.cpuset is None:
             cpuset_v2.css_online(kernel, below, effective_cpuset(below.parent))
+        apply_memory(below)
     moving = [task for below in descendants(group) for task in below.members
               if task.cpuset is not effective_cpuset(below)]
     try:
@@ -220,6 +224,21 @@ def apply_control(kernel: Kernel, group: Group) -> None:
     transfer(kernel, moving)
     for _, cs in reversed(going):
         cpuset_v2.css_offline(kernel, cs)
+
+
+def apply_memory(group: Group) -> None:
+    """Give the group limits of its own, or take them; pages stay charged to whom they were (mem_cgroup_css_online)."""
+    if "memory" not in control(group):
+        offline_memory(group)
+    elif group.memcg is None and group.parent is not None:
+        group.memcg = memcontrol.MemCgroup(group, group.parent.memcg)
+
+
+def offline_memory(group: Group) -> None:
+    """Its own limits are gone, if it had any."""
+    if group.memcg is not None:
+        group.memcg.dead = True
+        group.memcg = None
 
 
 def transfer(kernel: Kernel, moving: Iterable[Task]) -> None:
@@ -252,6 +271,7 @@ def mkdir(kernel: Kernel, parent: Group, name: str, uid: int = 0, gid: int = 0, 
     parent.children[name] = group
     if "cpuset" in control(group):
         cpuset_v2.css_online(kernel, group, effective_cpuset(parent))
+    apply_memory(group)
     return group
 
 
@@ -261,6 +281,7 @@ def rmdir(kernel: Kernel, group: Group) -> None:
     Simplified: they are back at once, the kernel leaves it to a worker.
     """
     cgroup.remove(kernel, _hierarchy(kernel), group)
+    offline_memory(group)
     if group.cpuset is not None:
         cpuset_v2.css_offline(kernel, group.cpuset)
 

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from . import page_alloc
+from .check_memcg import check_memory_cgroups
 from .check_pages import check_spaces, shadow_counters, spaces_of
 from .check_tasks import check_cpusets, check_page_tables, check_segments
 from .mmzone import Lru, PageUse, Zone
@@ -53,6 +54,7 @@ def findings(kernel: Kernel) -> list[str]:
     found += check_segments(kernel, spaces)
     found += check_page_tables(kernel)
     found += check_cpusets(kernel)
+    found += check_memory_cgroups(kernel, spaces)
     return found
 
 

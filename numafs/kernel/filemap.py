@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from . import mempolicy, mlock, page_alloc, page_writeback, readahead, rmap, swap, workingset
+from . import memcontrol, mempolicy, mlock, page_alloc, page_writeback, readahead, rmap, swap, workingset
 from .errors import EFAULT, EINVAL
 from .gfp import GFP_HIGHUSER_MOVABLE, Gfp
 from .inode import Inode
@@ -22,6 +22,7 @@ from .vmstat import VmEvent
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Task, Vma
     from .mmzone import Zone
 
@@ -58,33 +59,38 @@ def filemap_add(
     for pages, where in mempolicy.file_placements(kernel, task, inode, start, stop):
         while pages:
             want = page_writeback.dirty_batch(kernel, where, len(pages)) if gfp & Gfp.WRITE else len(pages)
+            memcg, want = memcontrol.try_charge(kernel, task, want)
             zone, n = page_alloc.alloc_pages(kernel, task, gfp, where, want)
-            _enter_cache(kernel, inode.space, pages[:n], zone, flags)
+            _enter_cache(kernel, inode.space, pages[:n], zone, flags, memcg)
             pages = pages[n:]
 
 
-def _enter_cache(kernel: Kernel, space: Space, pages: range, zone: Zone, flags: int) -> None:
+def _enter_cache(
+    kernel: Kernel, space: Space, pages: range, zone: Zone, flags: int, memcg: MemCgroup | None
+) -> None:
     shadows = [(shadow.indexes(), shadow) for shadow in space.pieces(pages)]
     fresh = [(part, None) for part in space.absent(pages)] if shadows else [(pages, None)]
     for part, shadow in sorted([*shadows, *fresh], key=lambda piece: piece[0].start):
         if shadow is None:
-            _enter_run(space, part, zone, flags, Lru.INACTIVE_FILE)
+            _enter_run(space, part, zone, flags, Lru.INACTIVE_FILE, memcg)
         else:
-            _enter_refault(kernel, shadow, zone, flags)
+            _enter_refault(kernel, shadow, zone, flags, memcg)
 
 
-def _enter_refault(kernel: Kernel, shadow: Run, zone: Zone, flags: int) -> None:
-    active = workingset.workingset_refault(kernel, shadow, shadow.n, zone)
+def _enter_refault(kernel: Kernel, shadow: Run, zone: Zone, flags: int, memcg: MemCgroup | None) -> None:
+    active = workingset.workingset_refault(kernel, shadow, shadow.n, zone, memcg)
     remove(shadow)
     kept = shadow.flags & PG.WORKINGSET if active else 0
-    fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept)
+    fresh = Run(shadow.lane, shadow.a, shadow.b, zone, flags | kept, memcg)
     enter(fresh, Lru.ACTIVE_FILE if active else Lru.INACTIVE_FILE)
 
 
-def _enter_run(space: Space, pages: range, zone: Zone, flags: int, lru: int) -> None:
+def _enter_run(
+    space: Space, pages: range, zone: Zone, flags: int, lru: int, memcg: MemCgroup | None
+) -> None:
     width = pages.step
     first = pages.start // width
-    enter(Run(space.lane(width, pages.start % width), first, first + len(pages), zone, flags), lru)
+    enter(Run(space.lane(width, pages.start % width), first, first + len(pages), zone, flags, memcg), lru)
 
 
 def read_pages(kernel: Kernel, task: Task, inode: Inode, start: int, stop: int, flags: int = 0) -> int:

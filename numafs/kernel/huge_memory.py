@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import memory, mempolicy, mlock, page_alloc
+from . import memcontrol, memory, mempolicy, mlock, page_alloc
 from .gfp import GFP_TRANSHUGE_LIGHT, Gfp
 from .mmzone import Lru
 from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, Space, change, enter
@@ -19,6 +19,7 @@ from .vmstat import VmEvent
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Task, Vma
     from .mmzone import Zone
 
@@ -87,11 +88,12 @@ def do_huge_pmd_anonymous_page(
     at = start
     for blocks, where in mempolicy.placements(kernel, task, vma, start, stop, order=HPAGE_PMD_ORDER):
         while blocks:
-            got = _alloc_huge(kernel, task, vma, where, len(blocks))
+            memcg, most = memcontrol.try_charge(kernel, task, len(blocks) * HPAGE_PMD_NR, oom=False)
+            got = _alloc_huge(kernel, task, vma, where, most // HPAGE_PMD_NR) if most >= HPAGE_PMD_NR else None
             if got is None:
                 break
             zone, n = got
-            _map_huge(kernel, vma, blocks[:n], zone)
+            _map_huge(kernel, vma, blocks[:n], zone, memcg)
             at = max(at, blocks[n - 1] + HPAGE_PMD_NR)
             blocks = blocks[n:]
     for a, b in vma.holes(start, stop):
@@ -127,7 +129,7 @@ def _try(kernel: Kernel, task: Task, gfp: Gfp, where: Placement, want: int) -> t
         return None
 
 
-def _map_huge(kernel: Kernel, vma: Vma, blocks: range, zone: Zone) -> None:
+def _map_huge(kernel: Kernel, vma: Vma, blocks: range, zone: Zone, memcg: MemCgroup | None) -> None:
     space = memory.anon_prepare(vma)
     flags, lru = PG.YOUNG | PG.DIRTY | PG.THP, Lru.INACTIVE_ANON
     if vma.locked:
@@ -138,7 +140,7 @@ def _map_huge(kernel: Kernel, vma: Vma, blocks: range, zone: Zone) -> None:
         (block, block + HPAGE_PMD_NR) for block in blocks
     ]
     for a, b in whole:
-        run = Run(space.lane(1, 0), a, b, zone, flags)
+        run = Run(space.lane(1, 0), a, b, zone, flags, memcg)
         run.mapcount = 1
         vma.map(a, b, space)
         enter(run, lru)

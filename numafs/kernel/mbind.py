@@ -294,7 +294,7 @@ def _replace(kernel: Kernel, run: Run, shares: list[tuple[range, Zone]]) -> int:
     for pages, zone in shares:
         width = pages.step
         first = pages.start // width
-        new = Run(space.lane(width, pages.start % width), first, first + len(pages), zone, run.flags)
+        new = Run(space.lane(width, pages.start % width), first, first + len(pages), zone, run.flags, run.memcg)
         new.mapcount, new.swap = run.mapcount, run.swap
         page.enter(new, lru)
         cost += count_copy(kernel, old, zone, len(pages))

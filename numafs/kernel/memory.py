@@ -19,6 +19,7 @@ from . import (
     filemap,
     huge_memory,
     hugetlb,
+    memcontrol,
     mempolicy,
     mlock,
     mmap,
@@ -40,6 +41,7 @@ from .vmstat import VmEvent
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Task, Vma
     from .mmzone import Zone
 
@@ -231,11 +233,12 @@ def fill_anon(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> No
                 _replace_ptes(kernel, vma, start, stop, space)
                 replaced = True
             while pages:
-                zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, len(pages))
+                memcg, most = memcontrol.try_charge(kernel, task, len(pages))
+                zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, most)
                 chunk, pages = pages[:n], pages[n:]
                 if not replaced:
                     _replace_ptes(kernel, vma, chunk.start, chunk.stop, space)
-                _enter_anon(space, chunk, zone, flags, lru)
+                _enter_anon(space, chunk, zone, flags, lru, memcg)
                 if vma.locked:
                     mlock.mlock_new_folio(kernel, n)
     except OSError:
@@ -243,10 +246,12 @@ def fill_anon(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> No
         raise
 
 
-def _enter_anon(space: Space, pages: range, zone: Zone, flags: int, lru: int) -> None:
+def _enter_anon(
+    space: Space, pages: range, zone: Zone, flags: int, lru: int, memcg: MemCgroup | None
+) -> None:
     width = pages.step
     first = pages.start // width
-    run = Run(space.lane(width, pages.start % width), first, first + len(pages), zone, flags)
+    run = Run(space.lane(width, pages.start % width), first, first + len(pages), zone, flags, memcg)
     run.mapcount = 1
     enter(run, lru)
 

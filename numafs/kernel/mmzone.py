@@ -75,6 +75,13 @@ class LruList:
             yield run
             run = run.next
 
+    def oldest_first(self) -> Iterator[Run]:
+        """Its runs, oldest first."""
+        run = self.head.prev
+        while run is not self.head:
+            yield run
+            run = run.prev
+
 
 class Zone:
     """A zone of a node (struct zone). Unpopulated ones exist too: /proc/zoneinfo prints them."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import cpuset, mempolicy, pgalloc, swap
+from . import cpuset, memcontrol, mempolicy, pgalloc, swap
+from .cgroup import path
 from .gfp import Gfp, gfp_zone, show_gfp_flags
 from .nodemask import Mask, list_text, members
 from .page import Kind
@@ -21,10 +22,11 @@ from .vmstat import VmEvent
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Mm, Task
     from .page_alloc import Placement
 
-__all__ = ["MemoryOf", "oom_badness", "out_of_memory"]
+__all__ = ["MemoryOf", "mem_cgroup_out_of_memory", "oom_badness", "out_of_memory"]
 
 OOM_SCORE_ADJ_MIN = -1000
 TASKS = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
@@ -77,6 +79,8 @@ class OomControl:
     constraint: str
     nodemask: Mask | None
     totalpages: int
+    memcg: MemCgroup | None = None
+    """The group whose limit it is, if it is no want of memory."""
 
 
 def out_of_memory(kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement, order: int) -> bool:
@@ -100,6 +104,42 @@ def out_of_memory(kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement,
         dump_oom_summary(kernel, task, oc, victim)
     oom_kill_process(kernel, task, victim, message)
     return True
+
+
+def mem_cgroup_out_of_memory(kernel: Kernel, memcg: MemCgroup, task: Task | None) -> bool:
+    """A group has no room: kill what costs most of the processes in it; False if there is none.
+
+    mm/memcontrol.c:mem_cgroup_out_of_memory() (v6.1).
+    """
+    oc = OomControl("CONSTRAINT_MEMCG", None, memcg.max, memcg)
+    if kernel.vm.oom_kill_allocating_task and task is not None and _killable(task):
+        victim: Task | None = task
+    else:
+        victim = select_bad_process(kernel, task, oc)
+    if victim is None:
+        return False
+    if kernel.oom_ratelimit.permits(kernel.clock.now):
+        dump_oom_summary(kernel, task, oc, victim)
+    group = mem_cgroup_get_oom_group(victim, memcg)
+    oom_kill_process(kernel, task, victim, "Memory cgroup out of memory")
+    if group is not None:
+        group.event("oom_group_kill")
+        kernel.printk(f"Tasks in {path(group.group)} are going to be killed due to memory.oom.group set")
+        for process in list(_processes(kernel)):
+            if group in _lineage(process) and _killable(process) and not process.killed:
+                oom_kill_process(kernel, task, process, "memory.oom.group is set")
+    return True
+
+
+def mem_cgroup_get_oom_group(victim: Task, limit: MemCgroup) -> MemCgroup | None:
+    """The highest group with memory.oom.group, from the victim's up to the one whose limit it is (v6.1)."""
+    found = None
+    for memcg in _lineage(victim):
+        if memcg.oom_group:
+            found = memcg
+        if memcg is limit:
+            break
+    return found
 
 
 def constrained_alloc(kernel: Kernel, task: Task | None, gfp: Gfp, where: Placement) -> OomControl:
@@ -136,6 +176,8 @@ def _processes(kernel: Kernel) -> Iterator[Task]:
 def _eligible(kernel: Kernel, process: Task, task: Task | None, oc: OomControl) -> bool:
     """Can it have memory where some is wanted (oom_cpuset_eligible)?"""
     threads = kernel.tasks.threads(process)
+    if oc.memcg is not None:
+        return oc.memcg in _lineage(process)
     if oc.nodemask is not None:
         return any(_policy_reaches(thread, oc.nodemask) for thread in threads)
     return task is None or any(thread.mems_allowed & task.mems_allowed for thread in threads)
@@ -194,11 +236,20 @@ def _task_line(kernel: Kernel, task: Task, mm: Mm) -> str:
 def dump_oom_summary(kernel: Kernel, task: Task | None, oc: OomControl, victim: Task) -> None:
     """What kept the allocation from more memory, and who dies for it (v6.1)."""
     nodemask = "(null)" if oc.nodemask is None else list_text(oc.nodemask)
+    where = f"oom_memcg={path(oc.memcg.group)}" if oc.memcg else "global_oom"
+    lineage = _lineage(victim)
+    task_memcg = path(lineage[0].group) if lineage else "/"
     kernel.printk(
         f"oom-kill:constraint={oc.constraint},nodemask={nodemask},"
-        f"{cpuset_print_current_mems_allowed(kernel, task)},global_oom,"
-        f"task_memcg=/,task={victim.comm},pid={victim.pid},uid={victim.uid}", Level.INFO
+        f"{cpuset_print_current_mems_allowed(kernel, task)},{where},"
+        f"task_memcg={task_memcg},task={victim.comm},pid={victim.pid},uid={victim.uid}", Level.INFO
     )
+
+
+def _lineage(task: Task) -> tuple[MemCgroup, ...]:
+    """The groups that the task's pages are charged to, its own first."""
+    memcg = memcontrol.mem_cgroup_from_task(task)
+    return memcg.lineage if memcg else ()
 
 
 def oom_kill_process(kernel: Kernel, task: Task | None, victim: Task, message: str) -> None:
@@ -214,6 +265,8 @@ def oom_kill_process(kernel: Kernel, task: Task | None, victim: Task, message: s
         f"oom_score_adj:{victim.oom_score_adj}", Level.ERR
     )
     kernel.events.inc(VmEvent.OOM_KILL)
+    if lineage := _lineage(victim):
+        lineage[0].event("oom_kill")
     for thread in kernel.tasks.threads(victim):
         thread.killed = True
     if victim.real and kernel.on_oom_kill is not None:

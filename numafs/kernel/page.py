@@ -28,6 +28,7 @@ from .vmstat import NodeStat, ZoneStat
 
 if TYPE_CHECKING:
     from .inode import Inode
+    from .memcontrol import MemCgroup
     from .mm import Vma
     from .mmzone import Zone
     from .swap import SwapArea
@@ -80,15 +81,19 @@ class PG:
 class Run:
     """A stretch [a, b) of lane positions of one mapping, all alike; inside it the lowest page is the oldest."""
 
-    __slots__ = ("a", "age", "b", "flags", "lane", "lru", "mapcount", "next", "prev", "swap", "zone")
+    __slots__ = ("a", "age", "b", "flags", "lane", "lru", "mapcount", "memcg", "next", "prev", "swap", "zone")
 
-    def __init__(self, lane: Lane, a: int, b: int, zone: Zone | None = None, flags: int = 0) -> None:
+    def __init__(
+        self, lane: Lane, a: int, b: int, zone: Zone | None = None, flags: int = 0, memcg: MemCgroup | None = None
+    ) -> None:
         self.lane = lane
         self.a = a
         self.b = b
         self.zone: Zone = zone  # type: ignore[assignment]  # None for entries, which are on no list
         self.lru: int = Lru.NONE
         self.flags = flags
+        self.memcg = memcg
+        """The group that its pages are charged to (memcontrol); an entry remembers whom they were charged to."""
         self.mapcount = 0
         """Page tables that map each of its pages."""
         self.swap: SwapArea | None = None
@@ -334,7 +339,7 @@ def remove(run: Run) -> None:
 
 def split(run: Run, at: int) -> Run:
     """[a, b) becomes [a, at); returns the new run [at, b), which stands just behind it (is newer) in the list."""
-    new = Run(run.lane, at, run.b, run.zone, run.flags)
+    new = Run(run.lane, at, run.b, run.zone, run.flags, run.memcg)
     new.lru, new.mapcount, new.swap = run.lru, run.mapcount, run.swap
     if run.age >= 0:
         new.age = run.age + (at - run.a)
@@ -366,6 +371,8 @@ def count_on_list(run: Run, n: int) -> None:
     pgdat.lru[lru].size += n
     pgdat.stat[NodeStat.NR_INACTIVE_ANON + lru] += n
     zone.stat[ZoneStat.NR_ZONE_INACTIVE_ANON + lru] += n
+    if run.memcg is not None:
+        run.memcg.count(pgdat.nid, NodeStat.NR_INACTIVE_ANON + lru, n)
 
 
 def add_to_list(run: Run, lru: int) -> Run:
@@ -410,13 +417,26 @@ def move_to_list(run: Run, lru: int) -> Run:
 def count_pages(run: Run, n: int) -> None:
     """Enter (or with -n remove) n pages in the state of `run` in the counters of its zone and node, lists apart.
 
-    The only place that says which counters a page in a mapping contributes to.
+    So too in those of the groups that it is charged to.
     """
     zone, flags, kind = run.zone, run.flags, run.lane.space.kind
-    pgdat = zone.pgdat
-    stat = pgdat.stat
     if kind == Kind.HUGETLB:
         return
+    _count_states(run, n, zone.pgdat.stat)
+    if run.memcg is not None:
+        for memcg in run.memcg.lineage:
+            _count_states(run, n, memcg.stat[zone.pgdat.nid])
+    if flags & PG.DIRTY and kind == Kind.FILE:
+        zone.stat[ZoneStat.NR_ZONE_WRITE_PENDING] += n
+    if flags & PG.WRITEBACK:
+        zone.stat[ZoneStat.NR_ZONE_WRITE_PENDING] += n
+    if flags & PG.MLOCKED:
+        zone.stat[ZoneStat.NR_MLOCK] += n
+
+
+def _count_states(run: Run, n: int, stat: list[int]) -> None:
+    """The only place that says which counters of a node a page in a mapping contributes to."""
+    flags, kind = run.flags, run.lane.space.kind
     if kind == Kind.ANON:
         if run.mapcount:
             stat[NodeStat.NR_ANON_PAGES] += n
@@ -435,12 +455,8 @@ def count_pages(run: Run, n: int) -> None:
             stat[NodeStat.NR_MAPPED] += n
     if flags & PG.DIRTY and kind == Kind.FILE:
         stat[NodeStat.NR_DIRTY] += n
-        zone.stat[ZoneStat.NR_ZONE_WRITE_PENDING] += n
     if flags & PG.WRITEBACK:
         stat[NodeStat.NR_WRITEBACK] += n
-        zone.stat[ZoneStat.NR_ZONE_WRITE_PENDING] += n
-    if flags & PG.MLOCKED:
-        zone.stat[ZoneStat.NR_MLOCK] += n
 
 
 def change(run: Run, *, set: int = 0, clear: int = 0, mapcount: int | None = None) -> None:
@@ -461,6 +477,8 @@ def enter(run: Run, lru: int) -> Run:
     insert(run)
     count_pages(run, run.n)
     run.lane.space.nrpages += run.n
+    if run.memcg is not None:
+        run.memcg.charge(run.n)
     if lru == Lru.UNLISTED:
         run.lru = lru
         return run
@@ -492,12 +510,15 @@ def shed(run: Run, n: int, age: int, slack: int) -> None:
     lane, a = run.lane, run.a
     count_pages(run, -n)
     lane.space.nrpages -= n
+    if run.memcg is not None:
+        run.memcg.charge(-n)
     kept = run.flags & PG.WORKINGSET
     i = bisect_left(lane.starts, a)
     before = lane.runs[i - 1] if i else None
     joins = (
         before is not None and before.b == a and before.age >= 0 and before.zone is run.zone
-        and before.swap is run.swap and before.flags == kept and abs(before.age + before.n - age) <= slack
+        and before.swap is run.swap and before.flags == kept and before.memcg is run.memcg
+        and abs(before.age + before.n - age) <= slack
     )
     if n == run.b - a:
         del_from_list(run)
@@ -508,7 +529,7 @@ def shed(run: Run, n: int, age: int, slack: int) -> None:
         count_on_list(run, -n)
         run.a = lane.starts[i] = a + n
         if not joins:
-            entry = Run(lane, a, a + n, run.zone, kept)
+            entry = Run(lane, a, a + n, run.zone, kept, run.memcg)
             entry.swap, entry.age = run.swap, age
             lane.starts.insert(i, a)
             lane.runs.insert(i, entry)
@@ -519,6 +540,8 @@ def shed(run: Run, n: int, age: int, slack: int) -> None:
 def _vacate(run: Run) -> None:
     count_pages(run, -run.n)
     run.lane.space.nrpages -= run.n
+    if run.memcg is not None:
+        run.memcg.charge(-run.n)
     if run.lru == Lru.UNLISTED:
         run.lru = Lru.NONE
     else:
@@ -552,6 +575,7 @@ def alike(x: Run, y: Run) -> bool:
         and x.flags == y.flags
         and x.mapcount == y.mapcount
         and x.swap is y.swap
+        and x.memcg is y.memcg
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import filemap, mempolicy, page_alloc, swap_state
+from . import filemap, memcontrol, mempolicy, page_alloc, swap_state
 from .gfp import GFP_HIGHUSER_MOVABLE
 from .mmzone import Lru
 from .page import Kind, Run, Space, enter, remove
@@ -17,6 +17,7 @@ from .vmstat import VmEvent
 if TYPE_CHECKING:
     from .filemap import Inode
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Task, Vma
     from .mmzone import Zone
 
@@ -36,12 +37,13 @@ def shmem_get_pages(kernel: Kernel, task: Task, inode: Inode, start: int, stop: 
     for a, b in inode.space.missing(start, stop):
         for pages, where in mempolicy.file_placements(kernel, task, inode, a, b):
             while pages:
-                zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, len(pages))
-                _enter(kernel, inode.space, pages[:n], zone)
+                memcg, most = memcontrol.try_charge(kernel, task, len(pages))
+                zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, most)
+                _enter(kernel, inode.space, pages[:n], zone, memcg)
                 pages = pages[n:]
 
 
-def _enter(kernel: Kernel, space: Space, pages: range, zone: Zone) -> None:
+def _enter(kernel: Kernel, space: Space, pages: range, zone: Zone, memcg: MemCgroup | None) -> None:
     """New pages, and pages that come back from swap: these are dirty, and their slots free (shmem_swapin_folio)."""
     entries = space.pieces(pages)
     for entry in entries:
@@ -49,12 +51,13 @@ def _enter(kernel: Kernel, space: Space, pages: range, zone: Zone) -> None:
             swap_state.free_swap_cache(kernel, swap_state.read_swap_cache(kernel, entry, zone))
         else:
             remove(entry)
-            enter(Run(entry.lane, entry.a, entry.b, zone), Lru.INACTIVE_ANON)
+            enter(Run(entry.lane, entry.a, entry.b, zone, memcg=memcg), Lru.INACTIVE_ANON)
     swap_state.count_swapin(kernel, sum(entry.n for entry in entries if entry.swap is not None))
     for fresh in absent_pages(pages, [entry.indexes() for entry in entries]):
         width = fresh.step
         first = fresh.start // width
-        enter(Run(space.lane(width, fresh.start % width), first, first + len(fresh), zone), Lru.INACTIVE_ANON)
+        run = Run(space.lane(width, fresh.start % width), first, first + len(fresh), zone, memcg=memcg)
+        enter(run, Lru.INACTIVE_ANON)
 
 
 def absent_pages(pages: range, taken: list[range]) -> list[range]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .mmzone import LruList, Pgdat
 
 __all__ = [
-    "DEF_PRIORITY", "SWAP_CLUSTER_MAX", "ScanControl", "can_demote", "reclaim_folio_list", "shrink_active_list",
-    "shrink_inactive_list",
+    "DEF_PRIORITY", "SWAP_CLUSTER_MAX", "ScanControl", "can_demote", "deactivate", "reclaim_folio_list",
+    "shrink_active_list", "shrink_inactive_list", "take_piece",
 ]
 
 SWAP_CLUSTER_MAX = 32
@@ -98,7 +98,7 @@ def _oldest(lru: LruList, reclaim_idx: int) -> Run | None:
     return None if run is lru.head else run
 
 
-def _piece(run: Run, most: int) -> Run:
+def take_piece(run: Run, most: int) -> Run:
     """The oldest pages of a run, at most `most`, as a run of their own, still on the list."""
     if run.flags & PG.THP:
         most = max(most // HPAGE_PMD_NR, 1) * HPAGE_PMD_NR  # a huge page is taken whole
@@ -153,10 +153,10 @@ def shrink_inactive_list(
             n = _evict(kernel, run, most)
             reclaimed += n
         elif fate == Fate.DEMOTE:
-            n = demote_piece(kernel, pgdat, _piece(run, most), sc)
+            n = demote_piece(kernel, pgdat, take_piece(run, most), sc)
             reclaimed += n
         else:
-            n, freed = _shrink_piece(kernel, pgdat, _piece(run, most), fate, sc)
+            n, freed = _shrink_piece(kernel, pgdat, take_piece(run, most), fate, sc)
             reclaimed += freed
         scanned += n
         left -= n
@@ -388,26 +388,30 @@ def _write_to_swap(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> R
 
 def shrink_active_list(kernel: Kernel, pgdat: Pgdat, lru: int, nr_to_scan: int, sc: ScanControl) -> None:
     """The oldest active pages become the youngest inactive ones, but for referenced code (v6.1)."""
-    from . import rmap
-
     lists = pgdat.lru[lru]
     left = min(nr_to_scan, lists.size)
-    events = kernel.events
     while left > 0:
         run = _oldest(lists, sc.reclaim_idx)
         if run is None:
             return
-        run = _piece(run, left)
-        n = run.b - run.a
-        left -= n
-        events.inc(VmEvent.PGREFILL, n)
-        if run.flags & PG.MLOCKED:
-            move_to_list(run, UNEVICTABLE)
-            continue
-        young = run.mapcount and rmap.folio_referenced(run)
-        if young and run.flags & PG.EXEC and lru != ACTIVE_ANON:
-            move_to_list(run, lru)
-            continue
-        change(run, set=PG.WORKINGSET)
-        events.inc(VmEvent.PGDEACTIVATE, n)
-        move_to_list(run, lru - 1)
+        run = take_piece(run, left)
+        left -= run.b - run.a
+        deactivate(kernel, run)
+
+
+def deactivate(kernel: Kernel, run: Run) -> None:
+    """What becomes of active pages whose turn it is."""
+    from . import rmap
+
+    n, lru = run.b - run.a, run.lru
+    kernel.events.inc(VmEvent.PGREFILL, n)
+    if run.flags & PG.MLOCKED:
+        move_to_list(run, UNEVICTABLE)
+        return
+    young = run.mapcount and rmap.folio_referenced(run)
+    if young and run.flags & PG.EXEC and lru != ACTIVE_ANON:
+        move_to_list(run, lru)
+        return
+    change(run, set=PG.WORKINGSET)
+    kernel.events.inc(VmEvent.PGDEACTIVATE, n)
+    move_to_list(run, lru - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import huge_memory, mempolicy, page_alloc, page_writeback, rmap, swap, workingset
+from . import huge_memory, memcontrol, mempolicy, page_alloc, page_writeback, rmap, swap, workingset
 from .gfp import GFP_HIGHUSER_MOVABLE
 from .mmzone import Lru
 from .page import PG, Run, Space, change, count_pages, enter, remove
@@ -54,7 +54,8 @@ def _read_in(
     """Allocate pages for swap entries and read them: they are in the swap cache, and not yet mapped."""
     for pages, where in places:
         while pages:
-            zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, len(pages))
+            _, most = memcontrol.try_charge(kernel, task, len(pages))
+            zone, n = page_alloc.alloc_pages(kernel, task, GFP_HIGHUSER_MOVABLE, where, most)
             for entry in space.pieces(pages[:n]):
                 read_swap_cache(kernel, entry, zone)
             pages = pages[n:]
@@ -75,9 +76,9 @@ def count_swapin(kernel: Kernel, n: int) -> None:
 
 def read_swap_cache(kernel: Kernel, entry: Run, zone: Zone) -> Run:
     """The pages of a swap entry are read to `zone`: they are in the swap cache, and not yet mapped."""
-    active = workingset.workingset_refault(kernel, entry, entry.n, zone)
+    active = workingset.workingset_refault(kernel, entry, entry.n, zone, entry.memcg)
     remove(entry)
-    run = Run(entry.lane, entry.a, entry.b, zone, entry.flags & PG.WORKINGSET if active else 0)
+    run = Run(entry.lane, entry.a, entry.b, zone, entry.flags & PG.WORKINGSET if active else 0, entry.memcg)
     run.swap = entry.swap
     return enter(run, Lru.ACTIVE_ANON if active else Lru.INACTIVE_ANON)
 

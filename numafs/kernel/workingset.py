@@ -15,6 +15,7 @@ from .vmstat import NodeStat, mod_node_page_state
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mmzone import Pgdat, Zone
 
 __all__ = ["lru_note_cost", "workingset_age_nonresident", "workingset_eviction", "workingset_refault"]
@@ -38,8 +39,10 @@ def workingset_eviction(kernel: Kernel, run: Run, n: int | None = None) -> None:
     shed(run, n, age, pgdat.lru[run.lru].size >> 6)
 
 
-def workingset_refault(kernel: Kernel, shadow: Run, n: int, zone: Zone | None = None) -> bool:
-    """The pages of an entry come back, to `zone`: are they to start on the active list?
+def workingset_refault(
+    kernel: Kernel, shadow: Run, n: int, zone: Zone | None = None, memcg: MemCgroup | None = None
+) -> bool:
+    """The pages of an entry come back, to `zone` and charged to `memcg`: are they to start on the active list?
 
     If so and `shadow.flags` has WORKINGSET, the new pages are to have this flag too.
     mm/workingset.c:workingset_refault() (v6.1).
@@ -49,16 +52,23 @@ def workingset_refault(kernel: Kernel, shadow: Run, n: int, zone: Zone | None = 
     pgdat = shadow.zone.pgdat
     here = (zone or shadow.zone).pgdat
     file = shadow.space.kind == Kind.FILE
-    mod_node_page_state(here, NodeStat(NodeStat.WORKINGSET_REFAULT_ANON + file), n)
+    _count(here, memcg, NodeStat.WORKINGSET_REFAULT_ANON + file, n)
     distance = pgdat.nonresident_age - shadow.age - n // 2
     if distance > _workingset_size(kernel, pgdat, file):
         return False
     workingset_age_nonresident(here, n)
-    mod_node_page_state(here, NodeStat(NodeStat.WORKINGSET_ACTIVATE_ANON + file), n)
+    _count(here, memcg, NodeStat.WORKINGSET_ACTIVATE_ANON + file, n)
     if shadow.flags & PG.WORKINGSET:
         lru_note_cost(here, file, n)
-        mod_node_page_state(here, NodeStat(NodeStat.WORKINGSET_RESTORE_ANON + file), n)
+        _count(here, memcg, NodeStat.WORKINGSET_RESTORE_ANON + file, n)
     return True
+
+
+def _count(pgdat: Pgdat, memcg: MemCgroup | None, item: int, n: int) -> None:
+    """mod_lruvec_state(): an event of the node, and of the groups that the pages are charged to."""
+    mod_node_page_state(pgdat, NodeStat(item), n)
+    if memcg is not None:
+        memcg.count(pgdat.nid, item, n)
 
 
 def _workingset_size(kernel: Kernel, pgdat: Pgdat, file: bool) -> int:

@@ -16,6 +16,7 @@ from numafs.fs.tree import ROOT_CALLER, Dir, Root
 from numafs.kernel.boot import boot
 from numafs.kernel.kernel import Kernel
 from numafs.machine.presets import resolve
+from numafs.machine.spec import Disk, DiskFile
 
 USER = Caller(pid=77, uid=1000, gid=1000)
 TOP = "sys/fs/cgroup/unified"
@@ -23,7 +24,8 @@ TOP = "sys/fs/cgroup/unified"
 
 @pytest.fixture
 def kernel() -> Kernel:
-    return boot(replace(resolve("ring4"), cgroup="v2"))
+    disk = Disk("vda", (DiskFile("f64", 64 << 20),))
+    return boot(replace(resolve("ring4"), cgroup="v2", disks=(disk,)))
 
 
 @pytest.fixture
@@ -178,3 +180,55 @@ def test_directories_are_made_and_removed_but_not_renamed(root: Root) -> None:
     top.rmdir("a", ROOT_CALLER)
     assert isinstance(made, Dir) and made.gone
     assert "a" not in names(root)
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_files_of_memory(root: Root) -> None:
+    write(root, "cgroup.subtree_control", "+memory")
+    mkdir(root, "a")
+    values = [read(root, f"a/memory.{name}") for name in ("current", "peak", "high", "max", "oom.group")]
+    assert values == ["0\n", "0\n", "max\n", "max\n", "0\n"]
+    assert read(root, "a/memory.events") == "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"
+    assert read(root, "a/memory.events.local") == read(root, "a/memory.events")
+    assert {name for name in names(root) if name.startswith("memory")} == {
+        "memory.numa_stat", "memory.reclaim", "memory.stat",
+    }
+
+
+def test_what_a_task_touches_is_in_the_statistics_of_its_group_by_node(root: Root, kernel: Kernel) -> None:
+    write(root, "cgroup.subtree_control", "+memory +cpuset")
+    mkdir(root, "m")
+    write(root, "m/cpuset.mems", "1-2")
+    task = verbs.create_task(kernel, "idle --cpuset /m")
+    verbs.run_verb(kernel, task, "alloc 32M --touch --mbind interleave:1-2")
+    rows = dict(line.split(" ", 1) for line in read(root, "m/memory.numa_stat").splitlines())
+    assert rows["anon"] == rows["inactive_anon"] == "N0=0 N1=16777216 N2=16777216 N3=0"
+    assert "anon 33554432\n" in read(root, "m/memory.stat")
+    assert read(root, "m/memory.current") == "33554432\n"
+    assert read(root, "memory.numa_stat").split("\n")[0].startswith("anon N0=")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("4M", ""), ("4M\n", ""), ("4194304", ""), ("0", ""), ("1", ""), ("x", "EINVAL"), ("-1", "EINVAL"),
+     ("4M 2", "EINVAL"), ("4M swappiness=0", "EINVAL"), ("1G", "EAGAIN")],
+)
+def test_sizes_to_reclaim(root: Root, kernel: Kernel, text: str, error: str) -> None:
+    write(root, "cgroup.subtree_control", "+memory")
+    mkdir(root, "m")
+    task = verbs.create_task(kernel, "idle --cpuset /m")
+    verbs.run_verb(kernel, task, "read f64")
+    assert write(root, "m/memory.reclaim", text) == error
+    left = int(read(root, "m/memory.current"))
+    assert left == {"": 64 << 20 if text in ("0", "1") else 60 << 20, "EINVAL": 64 << 20, "EAGAIN": 0}[error]
+
+
+def test_limits_are_whole_pages(root: Root) -> None:
+    write(root, "cgroup.subtree_control", "+memory")
+    mkdir(root, "m")
+    for text, then in (("20M", "20971520\n"), ("5000", "4096\n"), ("max\n", "max\n")):
+        assert (write(root, "m/memory.max", text), read(root, "m/memory.max")) == ("", then)
+        assert (write(root, "m/memory.high", text), read(root, "m/memory.high")) == ("", then)
+    assert write(root, "m/memory.max", "lots") == "EINVAL"
