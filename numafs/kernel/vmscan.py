@@ -5,8 +5,8 @@ mm/vmscan.c (v6.1). What becomes of the pages at the ends of the lists is in `sh
 
 Simplified: kswapd works in passes; what a pass frees is free when the pass begins, and the next one begins
 when the pages it looked at have cost their time.
-Simplified: a node has one set of lists, for all memory cgroups (memcg_vmscan). Reclaim for compaction (should_continue_reclaim) and
-throttling by congestion do not exist.
+Simplified: a node has one set of lists, for all memory cgroups (memcg_vmscan). Reclaim for compaction
+(should_continue_reclaim) and throttling by congestion do not exist.
 """
 
 from __future__ import annotations
