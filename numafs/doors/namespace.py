@@ -200,4 +200,17 @@ def needs_mount_table(table: str = "/proc/self/mounts") -> bool:
 
 def cover_process(root: str, pid: int, names: Iterable[str] = PROCESS_FILES) -> list[Uncovered]:
     """Bind what the machine says of a process over its own files; what could not be covered."""
-    return [problem for name in names if (problem := _bind(root, f"proc/{pid}/{name}"))]
+    missing = []
+    try:
+        there = os.open(os.path.join(root, "proc", str(pid)), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        return [Uncovered(f"proc/{pid}", str(error.strerror))]
+    try:
+        for name in names:
+            try:  # by the descriptor, because each look at the path would ask the daemon again
+                mount(f"/proc/self/fd/{there}/{name}", f"/proc/{pid}/{name}", MS_BIND)
+            except OSError as error:
+                missing.append(Uncovered(f"proc/{pid}/{name}", str(error.strerror)))
+    finally:
+        os.close(there)
+    return missing

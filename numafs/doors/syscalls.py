@@ -61,7 +61,7 @@ class Supervisor:
         self.strict = strict
         self.follower = Follower(kernel)
         self.loaded: list[Callable[[int], None]] = []
-        """Told the pid of each new program before it runs; without the lock, so that it may use the mount."""
+        """Told the pid of each new process and program before it runs; without the lock, as it may use the mount."""
         self._sessions: dict[int, Session] = {}
         self._queue: deque[tuple[Session, Notification]] = deque()
         self._buffer = bytearray(seccomp.RECEIVED.size)
@@ -191,6 +191,8 @@ class Supervisor:
             return self._model_call(session, CALLS[name], call, memory)
         if name in abi.LOADED:
             self._program_loaded(session, call.tid)
+        elif name in abi.BEGUN:
+            self._begun(session, call.tid)
         elif name == "exit_group":
             self._exits(session, call.tid)
         else:
@@ -248,6 +250,13 @@ class Supervisor:
             task = self._caller(session, tid)
             if self.vdso is not None:
                 self.vdso.patch(self.kernel, task)
+        for hook in self.loaded:
+            hook(task.tgid)
+
+    def _begun(self, session: Session, tid: int) -> None:
+        """A thread begins; it may be the first of a process that has no program of its own."""
+        with self.service.lock:
+            task = self._caller(session, tid)
         for hook in self.loaded:
             hook(task.tgid)
 

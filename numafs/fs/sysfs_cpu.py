@@ -4,7 +4,7 @@
 drivers/base/{cpu,topology,cacheinfo}.c (v6.1). A CPU that is off line keeps its directory, its
 node link and `online`, and loses topology/ and cache/.
 
-Simplified: no frequencies, idle states, microcode or vulnerabilities.
+Simplified: no frequencies, idle states or microcode; no CPU is vulnerable to anything.
 """
 
 from __future__ import annotations
@@ -198,6 +198,17 @@ def _one_cpu(kernel: Kernel, number: int) -> Dir:
     return home
 
 
+VULNERABILITIES: tuple[Attr[Kernel], ...] = tuple(
+    Attr(name, 0o444, lambda _: "Not affected\n", size=4096)
+    for name in (
+        "gather_data_sampling", "indirect_target_selection", "itlb_multihit", "l1tf", "mds", "meltdown",
+        "mmio_stale_data", "reg_file_data_sampling", "retbleed", "spec_rstack_overflow", "spec_store_bypass",
+        "spectre_v1", "spectre_v2", "srbds", "tsa", "tsx_async_abort", "vmscape",
+    )
+)
+"""drivers/base/cpu.c:cpu_root_vulnerabilities_attrs (v6.1 with its stable updates)."""
+
+
 def cpu_dir(kernel: Kernel) -> Dir:
     """The directory /sys/devices/system/cpu."""
     cpus = Following(
@@ -207,4 +218,6 @@ def cpu_dir(kernel: Kernel) -> Dir:
     top = Dir(SYSFS, 0o755, find=cpus.find, more=cpus.names)
     top.add_files(TOP, kernel)
     add_power(top)
+    if kernel.machine.arch in ("x86_64", "i686"):
+        top.dir("vulnerabilities").add_files(VULNERABILITIES, kernel)
     return top

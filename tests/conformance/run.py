@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Run a scenario on a mount of its own, in the shell that made the recordings (busybox)."""
+"""Run a scenario on a mount of its own, in the shell that made the recordings (busybox).
+
+Scenarios that need real tools run inside the machine, by `numafs run`, with the real memtool, and from CPU 0 as
+they did when they were recorded.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,15 @@ sleep() { echo "$1" > $ROOT/numafs/step; }
 sync() { echo sync > $ROOT/numafs/tasks/run; }
 dmesg() { cat $ROOT/numafs/log; }
 """
+
+
+TOOLS = ("numactl", "lscpu", "lstopo-no-graphics", "taskset", "gcc")
+
+
+def why_not_inside() -> str:
+    """What is missing to run scenarios inside a machine; empty if nothing is."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    return why_not() or (f"real tools are missing: {', '.join(missing)}" if missing else "")
 
 
 def why_not() -> str:
@@ -105,8 +118,11 @@ def _environment(machine: Machine, root: Path, work: Path, scenario: Scenario, t
         "DATA": "data",
     }
     env |= {name: str(root / place) for name, place in places.items()}
+    if scenario.inside:
+        env |= {name: f"/{place}" for name, place in places.items() if name != "DATA"}
     env |= {"ROOT": str(root), "TMP": str(work), "MODE": "local", "NEEDS": " ".join(sorted(scenario.needs)),
-            "LC_ALL": "C", "LIB": str(work / "lib.sh"), "PATH": f"{HERE / 'bin'}:{work / 'bb'}:/usr/bin:/bin"}
+            "LC_ALL": "C", "LIB": str(work / "lib.sh"), "PYTHONPATH": str(ROOT),
+            "PATH": f"{work / 'bin' if scenario.inside else HERE / 'bin'}:{work / 'bb'}:/usr/bin:/bin"}
     return env
 
 
@@ -140,8 +156,10 @@ def run(scenario: Scenario, topology: str) -> list[Step]:
         (work / "lib.sh").write_text((HERE / "lib.sh").read_text() + SHIMS)
         (work / "bb").mkdir()
         subprocess.run(["busybox", "--install", "-s", str(work / "bb")], check=True)
+        before = _inside(root, work) if scenario.inside else []
         shell = subprocess.Popen(
-            ["busybox", "sh", str(HERE / "run_steps.sh"), str(steps)], cwd=work, start_new_session=True,
+            [*before, "busybox", "sh", str(HERE / "run_steps.sh"), str(steps)],
+            cwd=work, start_new_session=True,
             env=_environment(machine, root, work, scenario, topology), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )
@@ -151,6 +169,14 @@ def run(scenario: Scenario, topology: str) -> list[Step]:
             os.killpg(shell.pid, signal.SIGKILL)
             out, _ = shell.communicate()
         return collect(out.decode("latin-1"), names)
+
+
+def _inside(root: Path, work: Path) -> list[str]:
+    """What a command is put behind to run inside the machine; memtool is compiled for it."""
+    (work / "bin").mkdir()
+    source = ROOT / "tests" / "oracle" / "memtool.c"
+    subprocess.run(["gcc", "-O2", "-static", "-o", str(work / "bin" / "memtool"), str(source)], check=True)
+    return [sys.executable, "-m", "numafs", "run", "--at", str(root), "--", "/usr/bin/taskset", "-c", "0"]
 
 
 def collect(text: str, commands: dict[str, str]) -> list[Step]:

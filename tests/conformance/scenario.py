@@ -27,6 +27,11 @@ class Scenario:
         """Its first letter: a formats, b placement, c reclaim, d cpusets, e calls, f tools, g the rest."""
         return self.name[0]
 
+    @property
+    def inside(self) -> bool:
+        """Is it about programs that read the machine's files where those of a host are?"""
+        return "tools" in self.needs
+
     def fixture(self, topology: str) -> str:
         """The machine it runs on."""
         for need in ("swap", "v2"):

@@ -9,11 +9,11 @@ import pytest
 
 from .__main__ import score
 from .replay import recordings, replay
-from .run import why_not
+from .run import why_not, why_not_inside
 from .scenario import HERE, Scenario, scenarios
 from .transcript import Step, compare, errno_of, parse, render, step_difference
 
-FLOOR = {"a": 99, "b": 97, "c": 97, "d": 98, "e": 97}
+FLOOR = {"a": 99, "b": 97, "c": 97, "d": 98, "e": 97, "f": 94}
 """Percent of the commands of a group that are equal."""
 RECORDING_FLOOR = {"t10_v2-v2": 88}
 """Percent of the lines of a recording that are equal, if not 95; files of most controllers are not there."""
@@ -30,6 +30,8 @@ def _of_group(group: str) -> list[Scenario]:
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 @pytest.mark.parametrize("group", FLOOR)
 def test_scenarios_go_as_recorded(group: str) -> None:
+    if group == "f" and (missing := why_not_inside()):
+        pytest.skip(missing)
     scores = [score(scenario, "seed4") for scenario in _of_group(group)]
     equal, total = sum(good for good, _, _ in scores), sum(of for _, of, _ in scores)
     differing = [f"{d.scenario}: {d.recorded.command}: {d.why}" for _, _, differences in scores for d in differences]
