@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
     from .remote import Memory
 
-__all__ = ["CALLS", "Arguments", "Call", "Handler", "Sees"]
+__all__ = ["CALLS", "Arguments", "Call", "Handler", "Sees", "seen_range"]
 
 Arguments = Sequence[int]
 Handler = Callable[["Kernel", "Task", Arguments, "Memory"], int]
 
 LONG_BITS = 64
 MOST_PAGES = 1 << 24
+USER_PAGES = 1 << 35
 U64 = (1 << 64) - 1
 
 
@@ -217,12 +218,15 @@ def getcpu(kernel: Kernel, task: Task, arguments: Arguments, memory: Memory) -> 
 
 
 class Sees(Enum):
-    """Whose address space a call looks at."""
+    """What of address spaces a call looks at."""
 
-    NOBODYS = 0
-    OWN = 1
-    TARGETS = 2
-    """That of the task whose pid is its first argument."""
+    NOTHING = 0
+    RANGE = 1
+    """The caller's memory that the first two arguments say: address and bytes."""
+    PAGE = 2
+    """The page of the caller at the fourth argument, if the fifth has MPOL_F_ADDR."""
+    ALL = 3
+    """All of the task that the first argument names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,20 +234,30 @@ class Call:
     """A system call: who answers it, and what of real processes the model must know before it can."""
 
     handler: Handler
-    sees: Sees = Sees.NOBODYS
+    sees: Sees = Sees.NOTHING
     names_task: bool = False
     """Its first argument is a pid."""
     rebinds: bool = False
     """It changes where the caller's pages will come from."""
 
 
+def seen_range(kernel: Kernel, row: Call, arguments: Arguments) -> tuple[int, int] | None:
+    """The caller's pages that a call looks at; None if it looks at none."""
+    size = kernel.machine.page_size
+    if row.sees is Sees.PAGE and arguments[4] & mempolicy.MPOL_F_ADDR:
+        return arguments[3] // size, arguments[3] // size + 1
+    if row.sees is Sees.RANGE:
+        return arguments[0] // size, min(-(-(arguments[0] + arguments[1]) // size), USER_PAGES)
+    return None
+
+
 CALLS = {
     "set_mempolicy": Call(set_mempolicy, rebinds=True),
-    "get_mempolicy": Call(get_mempolicy, Sees.OWN),
-    "mbind": Call(mbind, Sees.OWN),
-    "set_mempolicy_home_node": Call(set_mempolicy_home_node, Sees.OWN),
-    "migrate_pages": Call(migrate_pages, Sees.TARGETS, names_task=True),
-    "move_pages": Call(move_pages, Sees.TARGETS, names_task=True),
+    "get_mempolicy": Call(get_mempolicy, Sees.PAGE),
+    "mbind": Call(mbind, Sees.RANGE),
+    "set_mempolicy_home_node": Call(set_mempolicy_home_node, Sees.RANGE),
+    "migrate_pages": Call(migrate_pages, Sees.ALL, names_task=True),
+    "move_pages": Call(move_pages, Sees.ALL, names_task=True),
     "sched_setaffinity": Call(sched_setaffinity, names_task=True, rebinds=True),
     "sched_getaffinity": Call(sched_getaffinity, names_task=True),
     "getcpu": Call(getcpu),

@@ -77,6 +77,10 @@ class Process:
     mm: Mm = field(default_factory=Mm)
     areas: list[Area] = field(default_factory=list)
     """Its mappings when it was last looked at."""
+    text: bytes = b""
+    """What /proc/PID/maps said then."""
+    there: list[Present] = field(default_factory=list)
+    """Its pages then."""
     log: list[Batch | Forked] = field(default_factory=list)
     faults: int = 0
     """In the log."""
@@ -246,6 +250,7 @@ class Follower:
     def _new_memory(self, process: Process, leader: Task) -> None:
         self._give_copies(process)
         process.log, process.faults, process.copy_of, process.areas = [], 0, None, []
+        process.text, process.there = b"", []
         old, process.mm = process.mm, Mm()
         if not self.mirrors:
             return
@@ -355,26 +360,60 @@ class Follower:
         if process is not None and process.faults >= WORTH_A_LOOK:
             self._look(process)
 
+    def look_at(self, task: Task, start: int, stop: int) -> None:
+        """Somebody looks at the pages [start, stop) of this task."""
+        process = self.processes.get(task.tgid)
+        if process is None:
+            return
+        if process.copy_of is not None or process.lost or any(isinstance(entry, Forked) for entry in process.log):
+            self._look(process)
+        else:
+            self._reconcile(process, lambda leader: self._bring_up_to_date(process, leader, start, stop))
+
     def _look(self, process: Process) -> None:
         """Bring the model's picture of a process up to date."""
+        process.looked_at = time.monotonic()
+        self._reconcile(process, lambda leader: self._bring_all_up_to_date(process, leader))
+
+    def _reconcile(self, process: Process, how: Callable[[Task], None]) -> None:
         leader = self.kernel.tasks.get(process.tgid)
         if leader is None or leader.mm is not process.mm or not self.mirrors:
             return
-        process.looked_at = time.monotonic()
         try:
-            self._copy_from_parent(process)
-            areas = pagemap.maps(process.tgid)
-            if not areas:
-                return
-            there = pagemap.present(process.tgid, areas)
-            map_areas(self.kernel, leader, process.mm, process.areas, areas)
-            process.areas = areas
-            self._replay(process, leader, there)
-            settle(self.kernel, leader, process.mm, there)
+            how(leader)
         except TaskKilled:
             self.kill(leader)
         except OSError as refused:
             log.warning("process %d: %s", process.tgid, refused)
+
+    def _bring_all_up_to_date(self, process: Process, leader: Task) -> None:
+        self._copy_from_parent(process)
+        text = pagemap.maps_text(process.tgid)
+        if not text:
+            return
+        areas = process.areas if text == process.text else pagemap.maps(text)
+        there = pagemap.present(process.tgid, areas)
+        if areas is process.areas and there == process.there and not process.log:
+            return
+        map_areas(self.kernel, leader, process.mm, process.areas, areas)
+        process.areas, process.text, process.there = areas, text, there
+        self._replay(process, leader)
+        settle(self.kernel, leader, process.mm, there)
+
+    def _bring_up_to_date(self, process: Process, leader: Task, start: int, stop: int) -> None:
+        """Of a part only: what mapped something there before is looked at whole."""
+        old = [area for area in process.areas if area.start < stop and area.stop > start]
+        first, last = min([start, *(area.start for area in old)]), max([stop, *(area.stop for area in old)])
+        areas = pagemap.areas_between(process.tgid, first, last)
+        known = set(process.areas)
+        map_areas(self.kernel, leader, process.mm, old, areas)
+        if any(area not in known for area in areas) or len(areas) != len(old):
+            process.areas, process.text = process.areas + [area for area in areas if area not in known], b""
+        there = pagemap.present(process.tgid, areas, start, stop)
+        process.there = []
+        for tid, a, b, under in _take_faults(process, start, stop):
+            self._touched(process, leader, there, tid, a, b, under)
+        settle(self.kernel, leader, process.mm, there, start, stop)
 
     def kill(self, leader: Task) -> None:
         """The model has no memory left for it: it gets what it would get on the machine."""
@@ -412,16 +451,22 @@ class Follower:
 
     # -- the log --------------------------------------------------------------------------------
 
-    def _replay(self, process: Process, leader: Task, there: list[Present]) -> None:
+    def _replay(self, process: Process, leader: Task) -> None:
         """Charge what the log says, in order, and forget it."""
         entries, process.log, process.faults, process.lost = process.log, [], 0, False
         for entry in entries:
             if isinstance(entry, Forked):
                 self._give_copy(process, entry.child)
                 continue
-            for tid, start, stop in _stretches(entry):
-                touch = Touch(self.kernel.tasks.get(tid) or leader, start, stop, entry.under.get(tid))
-                touch_pages(self.kernel, process.mm, touch, list(_between(there, start, stop)))
+            for tid, start, stop in _stretches(entry.tids, entry.vpns):
+                self._touched(process, leader, process.there, tid, start, stop, entry.under.get(tid))
+
+    def _touched(
+        self, process: Process, leader: Task, there: list[Present], tid: int, start: int, stop: int,
+        under: Under | None,
+    ) -> None:
+        touch = Touch(self.kernel.tasks.get(tid) or leader, start, stop, under)
+        touch_pages(self.kernel, process.mm, touch, list(_between(there, start, stop)))
 
     def _copy_from_parent(self, process: Process) -> None:
         """A child that did not exec shares what its parent had: the parent is brought to where it forked."""
@@ -450,7 +495,7 @@ class Follower:
         mm.users = list(child.mm.users)
         for thread in mm.users:
             thread.mm = mm
-        child.mm, child.areas = mm, list(parent.areas)
+        child.mm, child.areas, child.text = mm, parent.areas, parent.text
 
 
 def _hand_over(thread: Task, leader: Task) -> None:
@@ -460,17 +505,34 @@ def _hand_over(thread: Task, leader: Task) -> None:
     leader.spread_rotor = thread.spread_rotor
 
 
-def _stretches(batch: Batch) -> Iterator[tuple[int, int, int]]:
+def _take_faults(process: Process, start: int, stop: int) -> Iterator[tuple[int, int, int, Under | None]]:
+    """(thread, first page, end, under what) of the faults on [start, stop) in the log, which forgets them."""
+    for entry in process.log:
+        if isinstance(entry, Forked):
+            continue
+        inside = (entry.vpns >= start) & (entry.vpns < stop)
+        if not inside.any():
+            continue
+        tids, vpns = entry.tids[inside], entry.vpns[inside]
+        entry.tids, entry.vpns = entry.tids[~inside], entry.vpns[~inside]
+        process.faults -= len(vpns)
+        for tid, a, b in _stretches(tids, vpns):
+            yield tid, a, b, entry.under.get(tid)
+
+
+def _stretches(tids: NDArray[np.uint64], vpns: NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:
     """(thread, first page, end) of what was touched: neighbours together, each page for who touched it last."""
     import numpy as np
 
-    pages, last = np.unique(batch.vpns[::-1], return_index=True)
-    tids = batch.tids[::-1][last]
-    breaks = np.flatnonzero((np.diff(pages) != 1) | (np.diff(tids) != 0)) + 1
+    if not len(vpns):
+        return
+    pages, last = np.unique(vpns[::-1], return_index=True)
+    owners = tids[::-1][last]
+    breaks = np.flatnonzero((np.diff(pages) != 1) | (np.diff(owners) != 0)) + 1
     starts = np.concatenate(([0], breaks))
     stops = np.concatenate((breaks, [len(pages)]))
     for a, b in zip(starts.tolist(), stops.tolist(), strict=True):
-        yield int(tids[a]), int(pages[a]), int(pages[b - 1]) + 1
+        yield int(owners[a]), int(pages[a]), int(pages[b - 1]) + 1
 
 
 def _between(there: list[Present], start: int, stop: int) -> Iterator[Present]:

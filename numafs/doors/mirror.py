@@ -77,6 +77,8 @@ def map_areas(
     kernel: Kernel, task: Task, mm: Mm, old: Sequence[Area], new: Sequence[Area]
 ) -> None:
     """What was mapped as `old` says is now mapped as `new` says: only what changed is looked at."""
+    if old is new:
+        return
     known, wanted = set(old), set(new)
     added = [area for area in new if area not in known]
     for area in old:
@@ -171,16 +173,22 @@ def _copy_shared(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) ->
                 memory.touch(kernel, task, a, b, write=True)
 
 
-def settle(kernel: Kernel, task: Task, mm: Mm, there: Sequence[Present]) -> None:
-    """The process has these pages and no others: free what is gone, charge to `task` what nobody saw coming."""
+def settle(
+    kernel: Kernel, task: Task, mm: Mm, there: Sequence[Present], start: int = 0, stop: int = mmap.TASK_SIZE
+) -> None:
+    """Of [start, stop) the process has these pages and no others.
+
+    Free what is gone, charge to `task` what nobody saw coming.
+    """
     at = 0
-    for vma in list(mm.vmas):
+    for vma in mm.overlapping(start, stop):
         while at < len(there) and there[at].stop <= vma.start:
             at += 1
         if vma.special or _is_hugetlb(vma):
             continue
         here = _within(there, at, vma)
-        _free_gone(kernel, vma, [(a, b) for a, b, stretch in here if not stretch.file])
+        kept = [(a, b) for a, b, stretch in here if not stretch.file]
+        _free_gone(kernel, vma, max(start, vma.start), min(stop, vma.stop), kept)
         for a, b, stretch in here:
             _charge(kernel, task, vma, a, b, stretch)
 
@@ -194,9 +202,9 @@ def _within(there: Sequence[Present], at: int, vma: Vma) -> list[tuple[int, int,
     return out
 
 
-def _free_gone(kernel: Kernel, vma: Vma, kept: list[Stretch]) -> None:
-    """Free anonymous pages that are not among `kept`."""
-    for a, b in list(_without(_covered(vma, anonymous=True), kept)):
+def _free_gone(kernel: Kernel, vma: Vma, start: int, stop: int, kept: list[Stretch]) -> None:
+    """Free anonymous pages of [start, stop) that are not among `kept`."""
+    for a, b in list(_without(_anonymous(vma, start, stop), kept)):
         memory.zap_page_range(kernel, vma, a, b)
 
 
@@ -205,7 +213,7 @@ def _charge(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, stretch
     if vma.special or _is_hugetlb(vma):
         return
     if not stretch.file:
-        for a, b in list(_without([(start, stop)], _covered(vma, anonymous=True, start=start, stop=stop))):
+        for a, b in list(_without([(start, stop)], _anonymous(vma, start, stop))):
             _charge_anon(kernel, task, vma, a, b, stretch.huge)
     elif vma.file is not None:
         for a, b in vma.holes(start, stop):
@@ -252,12 +260,9 @@ def _is_hugetlb(vma: Vma) -> bool:
     return vma.path.startswith(HUGETLB)
 
 
-def _covered(
-    vma: Vma, *, anonymous: bool, start: int | None = None, stop: int | None = None
-) -> list[Stretch]:
-    """What of a mapping has page table entries of its own kind."""
-    first, last = vma.start if start is None else start, vma.stop if stop is None else stop
-    return [(a, b) for segment, a, b in vma.present(first, last) if _is_anonymous(segment) == anonymous]
+def _anonymous(vma: Vma, start: int, stop: int) -> list[Stretch]:
+    """What of [start, stop) has page table entries of anonymous pages."""
+    return [(a, b) for segment, a, b in vma.present(start, stop) if _is_anonymous(segment)]
 
 
 def _is_anonymous(segment: Segment) -> bool:

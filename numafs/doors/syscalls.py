@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from numafs.kernel.errors import TaskKilled
 
 from . import abi, procs, seccomp
-from .calls import CALLS, Call, Sees, as_int
+from .calls import CALLS, Call, Sees, as_int, seen_range
 from .filesystem_type import answer_statfs
 from .follow import Follower
 from .remote import Gone, RemoteMemory
@@ -207,8 +207,7 @@ class Supervisor:
             task = self._caller(session, call.tid)
             arguments = self._translated(row, task, call.arguments)
             target = self._target(row, task, arguments)
-            if row.sees is not Sees.NOBODYS and target is not None:
-                self.follower.look(target)
+            self._show(row, task, target, arguments)
             if row.rebinds and target is not None:
                 self.follower.before_rebinding(target)
             try:
@@ -218,6 +217,14 @@ class Supervisor:
                 raise Gone from None
             self.service.end()
             return value
+
+    def _show(self, row: Call, task: Task, target: Task | None, arguments: tuple[int, ...]) -> None:
+        """Let the model know what it is about to look at."""
+        pages = seen_range(self.kernel, row, arguments)
+        if pages is not None:
+            self.follower.look_at(task, *pages)
+        elif row.sees is Sees.ALL and target is not None:
+            self.follower.look(target)
 
     def _caller(self, session: Session, tid: int) -> Task:
         """The thread that calls, with what has happened until now behind it."""
