@@ -111,15 +111,16 @@ def _continues(old: Area, new: Area) -> bool:
 def _map_area(kernel: Kernel, mm: Mm, area: Area) -> None:
     """Map what of the area is not mapped yet; what is has its rights now."""
     start = area.start
-    for vma in mmap.isolate_range(kernel, mm, area.start, area.stop):
-        if start < vma.start:
-            _insert(kernel, mm, area, start, vma.start)
-        vma.write, vma.exec_, vma.name = area.write, area.exec_, _name(area)
-        start = vma.stop
+    new = {"write": area.write, "exec_": area.exec_, "name": _name(area)}
+    for vma in mmap.vmas_in(mm, area.start, area.stop):
+        a, b = max(vma.start, area.start), min(vma.stop, area.stop)
+        if start < a:
+            _insert(kernel, mm, area, start, a)
+        if any(getattr(vma, name) != value for name, value in new.items()):
+            mmap.vma_modify(kernel, mm, vma, a, b, **new)
+        start = b
     if start < area.stop:
         _insert(kernel, mm, area, start, area.stop)
-    for vma in mmap.vmas_in(mm, area.start, area.stop):
-        mmap.vma_modify(kernel, mm, vma, vma.start, vma.stop)
 
 
 def _insert(kernel: Kernel, mm: Mm, area: Area, start: int, stop: int) -> None:
@@ -132,6 +133,7 @@ def _insert(kernel: Kernel, mm: Mm, area: Area, start: int, stop: int) -> None:
         vma.path = mmap.escape_path(area.path)
         vma.file.users += 1
     insort(mm.vmas, vma, key=lambda v: v.start)
+    mmap.vma_modify(kernel, mm, vma, start, stop)
 
 
 def _name(area: Area) -> str:

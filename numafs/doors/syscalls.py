@@ -114,8 +114,6 @@ class Supervisor:
         os.write(self._wake_write, b"!")
         if self._thread is not None:
             self._thread.join()
-        for session in list(self._sessions.values()):
-            self._end(session)
         self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -137,6 +135,8 @@ class Supervisor:
             self._receive(0 if self._queue else TICK_S if self._sessions else -1)
             if self._queue:
                 self._answer(*self._queue.popleft())
+        for session in list(self._sessions.values()):
+            self._end(session)
 
     def _receive(self, timeout: float) -> None:
         """Take every call that waits, and let go of sessions that are over."""
@@ -161,8 +161,17 @@ class Supervisor:
             self._observe()
 
     def _observe(self) -> None:
-        with self.service.lock:
-            self.follower.observe()
+        try:
+            with self.service.lock:
+                self.follower.observe()
+        except Exception:
+            log.exception("bug in numafs: programs are not followed")
+            self._failed()
+
+    def _failed(self) -> None:
+        """With `strict`, a bug is the end: nobody is to take what follows for the truth."""
+        if self.strict:
+            self._stopping = True
 
     def _answer(self, session: Session, call: Notification) -> None:
         try:
@@ -176,6 +185,7 @@ class Supervisor:
         except Exception:
             log.exception("bug in numafs: system call %d of task %d", call.number, call.tid)
             seccomp.respond(session.listener, call.id, 0, errno.EIO)
+            self._failed()
             return
         if value is None:
             seccomp.proceed(session.listener, call.id)
