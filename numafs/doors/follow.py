@@ -355,9 +355,9 @@ class Follower:
             self._look(process)
 
     def charge_if_large(self, task: Task) -> None:
-        """It is about to exit: charge what it touched, if that is worth the while."""
+        """It is about to exit: charge what it touched, if that is much, or little more than is charged already."""
         process = self.processes.get(task.tgid)
-        if process is not None and process.faults >= WORTH_A_LOOK:
+        if process is not None and (process.faults >= WORTH_A_LOOK or (process.faults and process.areas)):
             self._look(process)
 
     def look_at(self, task: Task, start: int, stop: int) -> None:
