@@ -67,11 +67,13 @@ def serve(
     from .launch import LaunchDoor
     from .pace import Pace
     from .real_tasks import RealTasks
+    from .release_agent import not_run, start_agent
     from .service import Service
 
     kernel = boot(machine if options.seed is None else replace(machine, seed=options.seed))
     service = Service(build(kernel))
     tasks = RealTasks(kernel, may_kill=options.kill)
+    kernel.cpusets.on_release = start_agent if options.release_agent else not_run
     if options.rate:
         service.before.append(Pace(kernel.clock, options.rate).tick)
     service.before.append(tasks.reap)

@@ -25,6 +25,7 @@ options of numafs for -o:
   check            check the whole model after each operation; what is inconsistent is EIO and logged
   strict           a bug stops the daemon, instead of EIO and a traceback in the log
   kill             a write to cgroup.kill kills the real processes of the group too
+  release_agent    run the program that the file of this name of cgroup v1 names when a group becomes empty
   nowatch          do not plug in and out what an edit of the machine file says
 options of FUSE: allow_other (default for root) allow_root auto_unmount default_permissions ro fsname=
   max_read= ...; options of fstab such as noauto, nofail and x-* are accepted
@@ -42,6 +43,7 @@ class MountOptions:
     check: bool = False
     strict: bool = False
     kill: bool = False
+    release_agent: bool = False
     watch: bool = True
     fuse: tuple[str, ...] = ()
     """For libfuse."""
@@ -62,7 +64,7 @@ def parse_options(texts: Iterable[str]) -> MountOptions:
 
 def _ours(option: str, key: str, value: str, has_value: bool) -> dict[str, object]:
     match key, has_value:
-        case "check" | "kill" | "strict", False:
+        case "check" | "kill" | "release_agent" | "strict", False:
             return {key: True}
         case "nowatch", False:
             return {"watch": False}

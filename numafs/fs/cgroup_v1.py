@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numafs.kernel import cpuset
 from numafs.kernel.cpuset import CS, Cpuset
-from numafs.kernel.errors import EACCES, EEXIST, EINVAL, ENOTDIR, refuse
+from numafs.kernel.errors import EACCES, EEXIST, EINVAL, ENOTDIR, EPERM, refuse
 from numafs.kernel.nodemask import list_text
 
 from .attr import Attr, Caller
@@ -150,7 +150,9 @@ def _lines(pids: list[int]) -> str:
 
 
 def release_agent_store(group: Group, data: bytes, caller: Caller) -> None:
-    """cgroup_release_agent_write()."""
+    """cgroup_release_agent_write(): for CAP_SYS_ADMIN of who opened the file."""
+    if caller.uid:
+        raise EPERM(f"uid {caller.uid} may not choose what is run")
     text = data.split(b"\0", 1)[0].strip(_BLANKS)
     group.kernel.cpusets.release_agent = text.decode("utf-8", "surrogateescape")
 

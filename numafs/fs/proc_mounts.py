@@ -50,7 +50,10 @@ CGROUP = {
 def mounts(kernel: Kernel) -> Iterator[Mount]:
     """Every mount of the machine; its disks lie below /data."""
     yield from FIXED
-    yield from CGROUP.get(kernel.machine.cgroup, ())
+    for mount in CGROUP.get(kernel.machine.cgroup, ()):
+        options, agent, path = mount.options.partition(",release_agent")
+        mode = ",cpuset_v2_mode" if kernel.machine.cpuset_v2_mode and options else ""
+        yield mount._replace(options=options + mode + agent + path)
     if kernel.machine.disks:
         yield Mount("/dev/vda", "/data", "ext4")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numafs.kernel.cgroup import descendants
+from numafs.kernel.errors import ENOENT
 
 from .attr import Attr, Caller
 from .proc_cpu import CPU
@@ -21,6 +22,7 @@ from .tree import PROC, Dir, Link
 
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
+    from numafs.kernel.mm import Task
 
 __all__ = ["proc_dir"]
 
@@ -78,9 +80,13 @@ def proc_dir(kernel: Kernel) -> Dir:
         top.add_files(rows, kernel)
     top.add("sys", sys_dir(kernel))
 
-    def myself(caller: Caller) -> str:
-        task = kernel.tasks.get(caller.pid)
-        return str(task.tgid if task else caller.pid)
+    def who(caller: Caller) -> Task:
+        """The caller, whom the model comes to know by this if it can."""
+        task = kernel.tasks.find(caller.pid)
+        if task is None:
+            raise ENOENT(f"the model knows no process {caller.pid}")
+        return task
 
-    top.add("self", Link(myself, PROC))
+    top.add("self", Link(lambda caller: str(who(caller).tgid), PROC))
+    top.add("thread-self", Link(lambda caller: f"{who(caller).tgid}/task/{who(caller).pid}", PROC))
     return top

@@ -192,9 +192,9 @@ def _left(kernel: Kernel, hierarchy: Hierarchy[G], group: G) -> None:
 
 
 def check_for_release(kernel: Kernel, hierarchy: Hierarchy[G], group: Cgroup) -> None:
-    """Run the release agent for a group that is empty and wants it.
+    """Have the release agent run for a group that is empty and wants it: that is a hook's affair.
 
-    Simplified: no program is run; a line in the kernel log says which would be, and a hook is called.
+    Simplified: a line in the kernel log says so, where the kernel is silent.
     """
     if not group.notify_on_release or group.children or group.dead or populated(group):
         return

@@ -201,7 +201,7 @@ def check_group(kernel: Kernel, cs: Cpuset) -> list[str]:
         if child.effective_mems & ~cs.effective_mems:
             found.append(f"cpuset {child.name!r} has nodes that its parent has not")
         effective = child.effective_cpus, child.effective_mems
-        if cs.group is None and (child.cpus_allowed, child.mems_allowed) != effective:
+        if not cs.v2_mode and (child.cpus_allowed, child.mems_allowed) != effective:
             found.append(f"cpuset {child.name!r} of cgroup v1 has not what is configured")
     if cs.effective_cpus & cs.subparts_cpus:
         found.append(f"cpuset {cs.name!r} uses CPUs that it gave to its partitions")

@@ -66,6 +66,8 @@ class Cpuset(Cgroup):
 
         With v2 its members are the tasks that feel it, also those of groups below that have none.
         """
+        self.v2_mode: bool = group is not None or (parent is not None and parent.v2_mode)
+        """Do the rules of v2 hold: with v2, and with v1 that is mounted so (is_in_v2_mode)?"""
         inherited = parent.flags & (CS.SPREAD_PAGE | CS.SPREAD_SLAB) if parent else CS(0)
         self.flags: CS = CS.SCHED_LOAD_BALANCE | inherited
         self.cpus_allowed: Mask = 0
@@ -102,9 +104,11 @@ class CpusetHierarchy(Hierarchy[Cpuset]):
         root.flags |= CS.CPU_EXCLUSIVE | CS.MEM_EXCLUSIVE
         root.cpus_allowed = root.effective_cpus = kernel.cpu_online
         root.mems_allowed = root.effective_mems = kernel.node_states_memory
+        root.v2_mode |= kernel.machine.cpuset_v2_mode
+        if root.v2_mode:
+            root.cpus_allowed, root.mems_allowed = kernel.cpu_possible, kernel.node_possible
         if dfl is not None:
             dfl.root.cpuset = root
-            root.cpus_allowed, root.mems_allowed = kernel.cpu_possible, kernel.node_possible
             root.partition = 1
         root.old_mems = (1 << kernel.machine.max_numnodes) - 1
         super().__init__(root)
@@ -119,10 +123,12 @@ def mkdir(kernel: Kernel, parent: Cpuset, name: str, uid: int = 0, gid: int = 0,
     """Make a group; with clone_children it starts with the parent's CPUs and nodes (cpuset_css_online)."""
     cgroup.valid_name(parent, name)
     cs = Cpuset(name, parent, uid, gid, mode)
+    if cs.v2_mode:
+        cs.effective_cpus, cs.effective_mems, cs.use_parent_ecpus = parent.effective_cpus, parent.effective_mems, True
     exclusive = any(sibling.flags & (CS.CPU_EXCLUSIVE | CS.MEM_EXCLUSIVE) for sibling in parent.nested())
     if cs.clone_children and not exclusive:
-        cs.cpus_allowed = cs.effective_cpus = parent.cpus_allowed
-        cs.mems_allowed = cs.effective_mems = parent.mems_allowed
+        cs.cpus_allowed, cs.mems_allowed = parent.cpus_allowed, parent.mems_allowed
+        cs.effective_cpus, cs.effective_mems = parent.cpus_allowed, parent.mems_allowed
     cs.ino = kernel.cpusets.new_ino()
     parent.children[name] = cs
     return cs
@@ -142,7 +148,13 @@ def cpus_store(kernel: Kernel, cs: Cpuset, text: str) -> None:
     if cpus == cs.cpus_allowed:
         return
     validate_change(cs, cpus, cs.mems_allowed, cs.flags)
-    cs.cpus_allowed = cs.effective_cpus = cpus
+    cs.cpus_allowed = cpus
+    if cs.v2_mode:
+        from .cpuset_partition import update_cpumasks_hier
+
+        update_cpumasks_hier(kernel, cs)
+        return
+    cs.effective_cpus = cpus
     update_tasks_cpumask(kernel, cs)
 
 
@@ -153,7 +165,13 @@ def mems_store(kernel: Kernel, cs: Cpuset, text: str) -> None:
         return
     validate_change(cs, cs.cpus_allowed, mems, cs.flags)
     check_insane_mems_config(kernel, mems)
-    cs.mems_allowed = cs.effective_mems = mems
+    cs.mems_allowed = mems
+    if cs.v2_mode:
+        from .cpuset_v2 import update_nodemasks_hier
+
+        update_nodemasks_hier(kernel, cs)
+        return
+    cs.effective_mems = mems
     update_tasks_nodemask(kernel, cs)
 
 
@@ -200,7 +218,7 @@ def validate_change(cs: Cpuset, cpus: Mask, mems: Mask, flags: CS) -> None:
 
     Simplified: there are no deadline tasks.
     """
-    if cs.group is None:
+    if not cs.v2_mode:
         validate_change_legacy(cs, cpus, mems, flags)
     parent = cs.parent
     if parent is None:
@@ -352,7 +370,7 @@ def attach(
 
 def can_attach(cs: Cpuset) -> None:
     """Can a task live there? With v2 there always is a node (cpuset_can_attach)."""
-    if not cs.effective_cpus or cs.group is None and not cs.mems_allowed:
+    if not cs.effective_cpus or not cs.v2_mode and not cs.mems_allowed:
         raise ENOSPC(f"{path(cs)} has no {'mems' if cs.effective_cpus else 'cpus'}")
 
 

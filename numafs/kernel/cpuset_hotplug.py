@@ -40,7 +40,7 @@ def cpuset_update_active_cpus(kernel: Kernel) -> None:
     Simplified: the kernel leaves this to a worker, and writers wait for it; here it has happened at once.
     """
     root = kernel.cpusets.root
-    if kernel.cgrp_dfl_root is not None:
+    if root.v2_mode:
         root.cpus_allowed, root.mems_allowed = kernel.cpu_possible, kernel.node_possible
         _update_root_cpus(kernel, root)
     else:
@@ -52,7 +52,7 @@ def cpuset_update_active_cpus(kernel: Kernel) -> None:
     for cs in descendants(root):
         if cs.parent is None:
             continue
-        if cs.group is not None:
+        if cs.v2_mode:
             _hotplug_update(kernel, cs, cs.parent)
         else:
             _hotplug_update_legacy(kernel, cs, cs.parent)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
     from .nodemask import Mask
 
-__all__ = ["cpus_store", "css_offline", "css_online", "mems_store"]
+__all__ = ["cpus_store", "css_offline", "css_online", "mems_store", "update_nodemasks_hier"]
 
 
 def css_online(kernel: Kernel, group: Group, parent: Cpuset) -> Cpuset:

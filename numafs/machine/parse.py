@@ -87,6 +87,7 @@ def machine_of(table: Table, default_name: str, default_about: str = "") -> Mach
         slab_allocator=table.choice("slab_allocator", ("slub", "slab"), "slub"),
         thp=table.choice("thp", ("always", "madvise", "never"), "always"),
         cgroup=table.choice("cgroup", ("v1", "v2", "none"), "v1"),
+        cpuset_v2_mode=table.flag("cpuset_v2_mode"),
         kernel=profile,
         kernel_release=table.text("kernel_release", f"{profile}.0-numafs"),
         seed=table.integer("seed", 1),

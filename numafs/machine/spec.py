@@ -229,6 +229,8 @@ class Machine:
     """transparent_hugepage/enabled at boot."""
     cgroup: str = "v1"
     """Which hierarchy has the cpuset controller: v1, v2 or none."""
+    cpuset_v2_mode: bool = False
+    """Is v1 mounted with -o cpuset_v2_mode?"""
     kernel: str = "6.1"
     """The profile whose features the kernel asks for."""
     kernel_release: str = "6.1.0-numafs"

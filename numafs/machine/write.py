@@ -16,7 +16,7 @@ __all__ = ["dumps"]
 Value = str | int | bool
 SCALARS = (
     "zone_reclaim_interval", "possible_cpus", "possible_nodes", "max_numnodes", "nr_cpus", "slab_allocator", "thp",
-    "cgroup", "kernel", "kernel_release", "seed",
+    "cgroup", "cpuset_v2_mode", "kernel", "kernel_release", "seed",
 )
 """Keys of the top table that have the name and the form of a field."""
 

@@ -35,7 +35,7 @@ def run(name: str) -> list[str]:
     script, _, kind = name.rpartition("-")
     place, prefix = MOUNTS[kind]
     machine = "seed4-v2" if kind == "v2" else "seed4"
-    with mounted(machine, "kill") as root, tempfile.TemporaryDirectory(prefix="numafs-replay.") as work:
+    with mounted(machine, "kill,release_agent") as root, tempfile.TemporaryDirectory(prefix="numafs-replay.") as work:
         if kind == "v2":
             (root / place / "cgroup.subtree_control").write_text("+cpuset")
         environment = {**os.environ, "CG": str(root / place), "PFX": prefix, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -43,7 +43,7 @@ def run(name: str) -> list[str]:
         done = subprocess.run(
             command, env=environment, cwd=work, capture_output=True, text=True, timeout=120, check=False
         )
-    return (done.stdout + done.stderr).splitlines()
+    return (done.stdout + done.stderr).replace(f"{work}/", "").splitlines()
 
 
 def calls(lines: list[str]) -> list[str]:
@@ -65,6 +65,8 @@ _NEUTRAL = (
     (r"-> \d+=len", "-> (length)=len"),
     (r'^(write release_agent "\s*Ra\.sh.*-> )\d+', r"\1(length)"),
     (r"^(read\(10\) of a long list).*", r"\1"),
+    (r"\| SHLVL=1 ", ""),
+    (r'^(write \S+ "0<A>" -> )E(?:SRCH|INVAL)', r"\1(as octal as the pid is)"),
 )
 """What differs from run to run: pids and their lengths, hierarchy numbers, the mount."""
 
