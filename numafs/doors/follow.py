@@ -55,11 +55,36 @@ NOBODY = 0x7FFF_FFFF
 
 @dataclass(eq=False)
 class Batch:
-    """Faults in their order: threads and pages; and under what threads took them that have changed since."""
+    """Faults in their order: threads, times and pages; and under what threads took them that have changed since."""
 
     tids: NDArray[np.uint64]
+    times: NDArray[np.uint64]
     vpns: NDArray[np.uint64]
     under: dict[int, Under] = field(default_factory=dict)
+
+    def part(self, chosen: NDArray[np.bool_]) -> Batch:
+        """Some of its faults."""
+        return Batch(self.tids[chosen], self.times[chosen], self.vpns[chosen], self.under)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Pages that were there at some moment between `began` and `ended`."""
+
+    began: int
+    ended: int
+    there: list[Present]
+
+    def explains(self, batch: Batch, start: int = 0, stop: int = mmap.TASK_SIZE) -> NDArray[np.bool_]:
+        """Which faults on [start, stop) came before the scan: of those that came while it went on, who was seen."""
+        import numpy as np
+
+        chosen = (batch.times < self.began) & (batch.vpns >= start) & (batch.vpns < stop)
+        during = (batch.times >= self.began) & (batch.times <= self.ended)
+        for i in np.flatnonzero(during).tolist():
+            page = int(batch.vpns[i])
+            chosen[i] = start <= page < stop and any(_between(self.there, page, page + 1))
+        return chosen
 
 
 @dataclass(eq=False)
@@ -81,6 +106,8 @@ class Process:
     """What /proc/PID/maps said then."""
     there: list[Present] = field(default_factory=list)
     """Its pages then."""
+    resident: int = 0
+    """How many it was said to have then."""
     log: list[Batch | Forked] = field(default_factory=list)
     faults: int = 0
     """In the log."""
@@ -209,7 +236,7 @@ class Follower:
             process = self.processes.get(tgid)
             if process is not None:
                 rows = faults[faults[:, 0] == np.uint64(tgid)]
-                process.log.append(Batch(rows[:, 1], rows[:, 3] // np.uint64(pagemap.PAGE)))
+                process.log.append(Batch(rows[:, 1], rows[:, 2], rows[:, 3] // np.uint64(pagemap.PAGE)))
                 process.faults += len(rows)
 
     def _task_event(self, event: TaskEvent) -> None:
@@ -343,8 +370,10 @@ class Follower:
         self.drain()
         now = time.monotonic()
         for process in list(self.processes.values()):
-            news = process.faults or process.lost or not self._sources
-            if process.faults >= WORTH_A_LOOK or (news and now - process.looked_at > LOOK_AGAIN_S):
+            news = process.faults
+            if process.areas or not self._sources:
+                news = max(news, abs(pagemap.resident(process.tgid) - process.resident))
+            if news >= WORTH_A_LOOK or process.lost or (news and now - process.looked_at > LOOK_AGAIN_S):
                 self._look(process)
 
     def look(self, task: Task) -> None:
@@ -392,13 +421,22 @@ class Follower:
         if not text:
             return
         areas = process.areas if text == process.text else pagemap.maps(text)
-        there = pagemap.present(process.tgid, areas)
-        if areas is process.areas and there == process.there and not process.log:
+        process.resident = pagemap.resident(process.tgid)
+        scan = self._scan(process, areas)
+        if areas is process.areas and scan.there == process.there and not process.log:
             return
         map_areas(self.kernel, leader, process.mm, process.areas, areas)
-        process.areas, process.text, process.there = areas, text, there
-        self._replay(process, leader)
-        settle(self.kernel, leader, process.mm, there)
+        process.areas, process.text, process.there = areas, text, scan.there
+        self._replay(process, leader, scan)
+        settle(self.kernel, leader, process.mm, scan.there)
+
+    def _scan(self, process: Process, areas: list[Area], start: int = 0, stop: int = mmap.TASK_SIZE) -> Scan:
+        """What is there; and the log says it of each page, and perhaps of some more."""
+        began = time.monotonic_ns()
+        there = pagemap.present(process.tgid, areas, start, stop)
+        scan = Scan(began, time.monotonic_ns(), there)
+        self.drain()
+        return scan
 
     def _bring_up_to_date(self, process: Process, leader: Task, start: int, stop: int) -> None:
         """Of a part only: what mapped something there before is looked at whole."""
@@ -409,11 +447,16 @@ class Follower:
         map_areas(self.kernel, leader, process.mm, old, areas)
         if any(area not in known for area in areas) or len(areas) != len(old):
             process.areas, process.text = process.areas + [area for area in areas if area not in known], b""
-        there = pagemap.present(process.tgid, areas, start, stop)
+        scan = self._scan(process, areas, start, stop)
         process.there = []
-        for tid, a, b, under in _take_faults(process, start, stop):
-            self._touched(process, leader, there, tid, a, b, under)
-        settle(self.kernel, leader, process.mm, there, start, stop)
+        inside = [(entry, scan.explains(entry, start, stop)) for entry in process.log if isinstance(entry, Batch)]
+        taken = [entry.part(chosen) for entry, chosen in inside]
+        process.log = [entry for entry in process.log if isinstance(entry, Forked)]
+        process.log += [entry.part(~chosen) for entry, chosen in inside if not chosen.all()]
+        process.faults -= sum(len(entry.vpns) for entry in taken)
+        for entry in taken:
+            self._charge(process, leader, scan.there, entry)
+        settle(self.kernel, leader, process.mm, scan.there, start, stop)
 
     def kill(self, leader: Task) -> None:
         """The model has no memory left for it: it gets what it would get on the machine."""
@@ -451,22 +494,24 @@ class Follower:
 
     # -- the log --------------------------------------------------------------------------------
 
-    def _replay(self, process: Process, leader: Task) -> None:
-        """Charge what the log says, in order, and forget it."""
+    def _replay(self, process: Process, leader: Task, scan: Scan) -> None:
+        """Charge what the log says, in order; what it says of the time since the scan stays in it."""
         entries, process.log, process.faults, process.lost = process.log, [], 0, False
         for entry in entries:
             if isinstance(entry, Forked):
                 self._give_copy(process, entry.child)
                 continue
-            for tid, start, stop in _stretches(entry.tids, entry.vpns):
-                self._touched(process, leader, process.there, tid, start, stop, entry.under.get(tid))
+            chosen = scan.explains(entry)
+            self._charge(process, leader, scan.there, entry.part(chosen))
+            if not chosen.all():
+                later = entry.part(~chosen)
+                process.log.append(later)
+                process.faults += len(later.vpns)
 
-    def _touched(
-        self, process: Process, leader: Task, there: list[Present], tid: int, start: int, stop: int,
-        under: Under | None,
-    ) -> None:
-        touch = Touch(self.kernel.tasks.get(tid) or leader, start, stop, under)
-        touch_pages(self.kernel, process.mm, touch, list(_between(there, start, stop)))
+    def _charge(self, process: Process, leader: Task, there: list[Present], batch: Batch) -> None:
+        for tid, start, stop in _stretches(batch.tids, batch.vpns):
+            touch = Touch(self.kernel.tasks.get(tid) or leader, start, stop, batch.under.get(tid))
+            touch_pages(self.kernel, process.mm, touch, list(_between(there, start, stop)))
 
     def _copy_from_parent(self, process: Process) -> None:
         """A child that did not exec shares what its parent had: the parent is brought to where it forked."""
@@ -503,21 +548,6 @@ def _hand_over(thread: Task, leader: Task) -> None:
     leader.policy, leader.il_prev = thread.policy, thread.il_prev
     leader.cpus_allowed, leader.cpu = thread.cpus_allowed, thread.cpu
     leader.spread_rotor = thread.spread_rotor
-
-
-def _take_faults(process: Process, start: int, stop: int) -> Iterator[tuple[int, int, int, Under | None]]:
-    """(thread, first page, end, under what) of the faults on [start, stop) in the log, which forgets them."""
-    for entry in process.log:
-        if isinstance(entry, Forked):
-            continue
-        inside = (entry.vpns >= start) & (entry.vpns < stop)
-        if not inside.any():
-            continue
-        tids, vpns = entry.tids[inside], entry.vpns[inside]
-        entry.tids, entry.vpns = entry.tids[~inside], entry.vpns[~inside]
-        process.faults -= len(vpns)
-        for tid, a, b in _stretches(tids, vpns):
-            yield tid, a, b, entry.under.get(tid)
 
 
 def _stretches(tids: NDArray[np.uint64], vpns: NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:

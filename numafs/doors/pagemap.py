@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Area", "Present", "areas_between", "can_scan", "maps", "maps_text", "present"]
+__all__ = ["Area", "Present", "areas_between", "can_scan", "maps", "maps_text", "present", "resident"]
 
 PAGE = mmap.PAGESIZE
 TASK_SIZE = 0x7FFF_FFFF_F000
@@ -140,13 +140,22 @@ def present(pid: int, areas: Sequence[Area], start: int = 0, stop: int = TASK_SI
         return []
     try:
         if can_scan(descriptor):
-            return _scan(descriptor, start * PAGE, stop * PAGE)
+            return _scan(descriptor, start * PAGE, min(stop * PAGE, TASK_SIZE))
         return [
             found for area in areas if not area.special
             for found in _read(descriptor, max(start, area.start), min(stop, area.stop))
         ]
     finally:
         os.close(descriptor)
+
+
+def resident(pid: int) -> int:
+    """About how many pages a process has, for a twentieth of what a scan costs."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError):
+        return 0
 
 
 _scans: bool | None = None

@@ -12,6 +12,7 @@ import mmap
 import os
 import platform
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +30,8 @@ PERF_EVENT_OPEN = 241 if platform.machine() == "aarch64" else 298
 TYPE_SOFTWARE, CONFIG_PAGE_FAULTS = 1, 2
 SAMPLE_TID, SAMPLE_TIME, SAMPLE_ADDR = 1 << 1, 1 << 2, 1 << 3
 INHERIT, EXCLUDE_KERNEL, EXCLUDE_HV, COMM, TASK, WATERMARK = 1 << 1, 1 << 5, 1 << 6, 1 << 9, 1 << 13, 1 << 14
-SAMPLE_ID_ALL, COMM_EXEC = 1 << 18, 1 << 24
+SAMPLE_ID_ALL, COMM_EXEC, USE_CLOCKID = 1 << 18, 1 << 24, 1 << 25
+OFFSET_CLOCKID = 92
 FLAG_FD_CLOEXEC = 8
 ATTR_SIZE = 128
 RECORD_LOST, RECORD_COMM, RECORD_EXIT, RECORD_FORK, RECORD_SAMPLE = 2, 3, 4, 7, 9
@@ -56,7 +58,10 @@ class TaskEvent(NamedTuple):
 
 @dataclass
 class Events:
-    """What happened since the last time: task events, and faults as rows (tgid, tid, time, address), by time."""
+    """What happened since the last time: task events, and faults as rows (tgid, tid, time, address), by time.
+
+    Time is that of time.monotonic_ns().
+    """
 
     tasks: list[TaskEvent] = field(default_factory=list)
     faults: Words | None = None
@@ -137,12 +142,13 @@ def online_cpus() -> set[int]:
 
 
 def _perf_event_open(pid: int, cpu: int, *, exclude_kernel: bool) -> int:
-    flags = INHERIT | EXCLUDE_HV | COMM | TASK | WATERMARK | SAMPLE_ID_ALL | COMM_EXEC
+    flags = INHERIT | EXCLUDE_HV | COMM | TASK | WATERMARK | SAMPLE_ID_ALL | COMM_EXEC | USE_CLOCKID
     flags |= EXCLUDE_KERNEL if exclude_kernel else 0
     attr = struct.pack(
         "=IIQQQQQII", TYPE_SOFTWARE, ATTR_SIZE, CONFIG_PAGE_FAULTS, 1, SAMPLE_TID | SAMPLE_TIME | SAMPLE_ADDR, 0, flags,
         FEWEST_PAGES * PAGE // 4, 0,
-    ).ljust(ATTR_SIZE, b"\0")
+    ).ljust(OFFSET_CLOCKID, b"\0") + struct.pack("=i", time.CLOCK_MONOTONIC)
+    attr = attr.ljust(ATTR_SIZE, b"\0")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     descriptor = int(libc.syscall(PERF_EVENT_OPEN, attr, pid, cpu, -1, FLAG_FD_CLOEXEC))
@@ -204,11 +210,11 @@ def _parse(words: Words, events: Events) -> list[Words]:
 def _enter(record: bytes, events: Events) -> None:
     kind, misc, _ = struct.unpack_from("=IHH", record)
     if kind in (RECORD_FORK, RECORD_EXIT):
-        tgid, _, tid, parent, time = struct.unpack_from("=4IQ", record, 8)
+        tgid, _, tid, parent, when = struct.unpack_from("=4IQ", record, 8)
         if kind == RECORD_FORK:
-            events.tasks.append(TaskEvent(time, "fork", tid, tgid, parent))
+            events.tasks.append(TaskEvent(when, "fork", tid, tgid, parent))
         else:
-            events.tasks.append(TaskEvent(time, "exit", tid, tgid))
+            events.tasks.append(TaskEvent(when, "exit", tid, tgid))
     elif kind == RECORD_COMM and misc & MISC_COMM_EXEC:
         tgid, tid = struct.unpack_from("=II", record, 8)
         comm = record[16:-16].split(b"\0", 1)[0].decode("utf-8", "replace")
