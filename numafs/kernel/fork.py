@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import binfmt, cgroup_v2, kernel_alloc, mmap, numa_balancing, page_alloc
 from . import cpuset as cpusets
-from .errors import EINVAL
+from .errors import EINVAL, ENOMEM, TaskKilled
 from .gfp import GFP_KERNEL
 from .kthread import kernel_threads
 from .mempolicy import mpol_dup, placement
@@ -94,7 +94,7 @@ class TaskTable:
         gid: int = 0,
         ppid: int = 1,
     ) -> Task:
-        """A new modelled process with the memory of a small static program."""
+        """A new modelled process with the memory of a small static program; ENOMEM if the OOM killer takes it."""
         parent = self.get(ppid) or self.init
         task = self._copy_process(kernel, parent, self._free_pid(), uid=uid, gid=gid)
         task.comm, task.cmdline = comm[:15], (comm,)
@@ -106,6 +106,9 @@ class TaskTable:
             self._settle(kernel, task, cpu, cpus, cpuset)
             task.stack = alloc_thread_stack(kernel, task)
             binfmt.exec_program(kernel, task)
+        except TaskKilled:
+            self.do_exit(kernel, task)
+            raise ENOMEM(f"no memory for {comm}") from None
         except BaseException:
             self.do_exit(kernel, task)
             raise

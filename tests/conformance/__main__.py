@@ -17,7 +17,7 @@ __all__ = ["main", "score"]
 
 GROUPS = {
     "a": "formats", "b": "placement and counters", "c": "reclaim", "d": "cpusets", "e": "policy calls",
-    "f": "real tools", "g": "the rest",
+    "f": "real tools", "g": "the rest", "h": "combinations",
 }
 
 

@@ -50,13 +50,13 @@ def why_not() -> str:
 
 
 def could_be_a_pid(data: bytes) -> bool:
-    """Does it begin with the number of a process that may exist?"""
-    match = re.match(rb"[\s\xa0]*[+]?(0[xX][0-9a-fA-F]+|0[0-7]+|[0-9]+)", data)
-    if not match:
-        return False
-    digits = match[1].lower()
-    base = 16 if digits.startswith(b"0x") else 8 if digits.startswith(b"0") and len(digits) > 1 else 10
-    return any(0 < int(digits, b) % 2**32 <= PID_MAX for b in (base, 16 if base == 16 else 10))
+    """Is there a number in it, in any base, that a process may have?"""
+    numbers = re.findall(rb"0[xX][0-9a-fA-F]+|[0-9]+", data)
+    return any(
+        0 < int(number, base) % 2**32 <= PID_MAX
+        for number in numbers for base in (8, 10, 16)
+        if base == 16 or number.isdigit() and (base == 10 or not set(number) & set(b"89"))
+    )
 
 
 def writes(random: Random, count: int) -> Iterator[tuple[str, bytes]]:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from numafs.kernel import memory
+from numafs.kernel import binfmt, memory
 from numafs.kernel.check import check
+from numafs.kernel.errors import TaskKilled
 from numafs.kernel.fork import FIRST_PID
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.mempolicy import Mode, set_mempolicy
+from numafs.kernel.mm import Task
 from numafs.kernel.vmstat import NodeStat
 
 from .groups import four_nodes, on_nodes, region
@@ -127,3 +131,18 @@ def test_kernel_threads_have_pids_that_no_process_has(kernel: Kernel) -> None:
     kthreads = [task for task in kernel.tasks if task.kthread]
     assert {task.pid for task in kthreads if task.pid <= 4_194_304} == {2}
     assert {"kswapd0", "kswapd3", "migration/7"} <= {task.comm for task in kthreads}
+
+
+def test_a_task_that_is_killed_while_it_is_made_leaves_nothing(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(kernel: Kernel, task: Task) -> None:
+        raise TaskKilled(task)
+
+    before = free(kernel)
+    monkeypatch.setattr(binfmt, "exec_program", killed)
+    with pytest.raises(OSError, match="no memory") as caught:
+        kernel.tasks.spawn(kernel, "memtool")
+    assert caught.value.errno == errno.ENOMEM
+    assert free(kernel) == before
+    check(kernel)
