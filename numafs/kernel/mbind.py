@@ -297,5 +297,5 @@ def _replace(kernel: Kernel, run: Run, shares: list[tuple[range, Zone]]) -> int:
         new = Run(space.lane(width, pages.start % width), first, first + len(pages), zone, run.flags, run.memcg)
         new.mapcount, new.swap = run.mapcount, run.swap
         page.enter(new, lru)
-        cost += count_copy(kernel, old, zone, len(pages))
+        cost += count_copy(kernel, old, zone, len(pages), new.flags)
     return cost

@@ -91,6 +91,8 @@ def offline_block(kernel: Kernel, number: int) -> None:
     block = kernel.memory_blocks[number]
     if not block.online:
         raise EINVAL(f"memory{number} is off line")
+    if block.present < kernel.machine.block_size_bytes // kernel.machine.page_size:
+        raise EINVAL(f"memory{number} has holes")
     if len(block.zones) != 1:
         raise EINVAL(f"memory{number} does not lie in one zone")
     zone = block.zones[0]

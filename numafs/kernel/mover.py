@@ -148,7 +148,7 @@ def move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
         _folio_migrate_flags(kernel, run, zone)
         page.to_zone(run, zone)
         freed[old] += n
-        cost += count_copy(kernel, old, zone, n)
+        cost += count_copy(kernel, old, zone, n, run.flags)
     # Only now: a huge page may be several runs, of which some are locked.
     for old, n in freed.items():
         put_pages(kernel, old, n, order)
@@ -172,12 +172,16 @@ def put_pages(kernel: Kernel, zone: Zone, n: int, order: int) -> None:
         page_alloc.free_pages(kernel, zone, n >> order, order)
 
 
-def count_copy(kernel: Kernel, old: Zone, new: Zone, n: int) -> int:
+def count_copy(kernel: Kernel, old: Zone, new: Zone, n: int, flags: int) -> int:
     """`n` pages were moved; returns the nanoseconds that copying takes, by distance.
 
-    The caller lets them pass once it holds no runs: events may change any run.
+    The caller lets them pass once it holds no runs: events may change any run. Locked pages are off their
+    list when they are unmapped (__munlock_page), and locked again when they are mapped (remove_migration_pte).
     """
     kernel.events.inc(VmEvent.PGMIGRATE_SUCCESS, n)
+    if flags & PG.MLOCKED:
+        kernel.events.inc(VmEvent.UNEVICTABLE_PGS_STRANDED, n)
+        kernel.events.inc(VmEvent.UNEVICTABLE_PGS_MLOCKED, n)
     return n * kernel.machine.latency.copy_page_ns * old.pgdat.distance[new.pgdat.nid] // 10
 
 
@@ -203,7 +207,7 @@ def _migrate_hugetlb(kernel: Kernel, piece: Piece, where: Placement, gfp: Gfp) -
             zone.pgdat.hugepages[size].free_in[zone] -= 1
             old.pgdat.hugepages[size].free_in[old] += 1
             page.to_zone(run, zone)
-            cost += count_copy(kernel, old, zone, size)
+            cost += count_copy(kernel, old, zone, size, run.flags)
     kernel.clock.advance(cost)
     return failed
 

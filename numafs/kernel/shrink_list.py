@@ -8,7 +8,8 @@ A scan takes pieces of runs from the old end. All pages of a run are alike, so t
 for all of them.
 
 Simplified: writing a page to swap ends at once (its time is charged to who reclaims), so swapped pages are
-freed in the scan that wrote them and not rotated to the tail first.
+freed in the scan that wrote them and not rotated to the tail first. What is wanted back then comes from the disk,
+to where its policy says now, not from the swap cache.
 Simplified: a huge page that is swapped out is split first, always.
 """
 

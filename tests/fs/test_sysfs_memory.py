@@ -18,8 +18,14 @@ MEMORY = "sys/devices/system/memory/"
 THP = "sys/kernel/mm/transparent_hugepage/"
 
 
+def test_a_block_with_holes_stays_on_line(kernel, root, refused):
+    last = kernel.nodes[3].memory_blocks[-1]  # the firmware's tables are at its end
+    with refused(EINVAL):
+        root.write_text(f"{MEMORY}memory{last}/state", "offline")
+
+
 def test_a_block_goes_off_line_and_takes_its_memory_along(kernel, root, refused):
-    block = f"{MEMORY}memory{kernel.nodes[3].memory_blocks[-1]}/"
+    block = f"{MEMORY}memory{kernel.nodes[3].memory_blocks[-2]}/"
     total = kernel.nodes[3].managed
     assert [root.read_text(block + name) for name in ("state", "online", "phys_device", "removable")] == [
         "online\n", "1\n", "0\n", "1\n",

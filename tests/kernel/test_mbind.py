@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numafs.kernel import cpuset, mbind, memory, mempolicy, migrate, mmap
+from numafs.kernel import cpuset, mbind, memory, mempolicy, migrate, mlock, mmap
 from numafs.kernel.check import check
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.mempolicy import (
@@ -461,3 +461,15 @@ def test_pages_asked_for_together_are_where_each_of_them_is(asked: list[int]) ->
     followed = [migrate.follow_page(task.mm, vpn) for vpn in vpns]
     assert migrate.do_pages_stat(task.mm, vpns) == alone
     assert alone == [found if isinstance(found, int) else found[0].zone.pgdat.nid for found in followed]
+
+
+def test_a_locked_page_that_moves_is_stranded_and_locked_again(kernel: Kernel, task: Task) -> None:
+    vma = mmap.mmap(kernel, task, 0x100000000, 64)
+    mlock.mlock(kernel, task, vma.start, vma.stop)
+    before = {event: kernel.events[event] for event in VmEvent}
+    bind(kernel, task, vma, Mode.BIND, "2", 2)
+    assert on_nodes(vma) == {2: 64}
+    assert {event: kernel.events[event] - n for event, n in before.items() if kernel.events[event] != n and
+            "UNEVICTABLE" in event.name} == {
+        VmEvent.UNEVICTABLE_PGS_STRANDED: 64, VmEvent.UNEVICTABLE_PGS_MLOCKED: 64,
+    }

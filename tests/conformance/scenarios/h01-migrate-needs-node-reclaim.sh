@@ -11,7 +11,7 @@ snap x
 attach b $P
 memtool where $P --mib
 mem_d x FilePages AnonPages
-vmstat_s x pgmigrate_success pgmigrate_fail pgsteal_kswapd
+vmstat_s x pgmigrate_success pgsteal_kswapd
 vmstat_d x zone_reclaim_failed oom_kill
 memtool cached $DATA/g0 --mib
 echo 0 > $VM/zone_reclaim_mode
