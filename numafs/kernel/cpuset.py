@@ -298,10 +298,13 @@ def update_tasks_cpumask(kernel: Kernel, cs: Cpuset) -> None:
 
 
 def _cpus_for(kernel: Kernel, cs: Cpuset) -> Mask:
-    """The affinity of a thread in `cs`: in the root every possible CPU, on line or not, that no partition owns."""
-    if cs.parent is None:
-        return kernel.cpu_possible & ~cs.subparts_cpus
-    return cs.effective_cpus
+    """The affinity of a thread in `cs`: in the root every possible CPU, on line or not, that no partition owns.
+
+    Where nothing is left, as below a partition whose CPUs went off line, it is that of the nearest group that has some.
+    """
+    while cs.parent is not None and not cs.effective_cpus:
+        cs = cs.parent
+    return cs.effective_cpus if cs.parent is not None else kernel.cpu_possible & ~cs.subparts_cpus
 
 
 def update_tasks_nodemask(kernel: Kernel, cs: Cpuset) -> None:

@@ -87,9 +87,13 @@ def _hotplug_update(kernel: Kernel, cs: Cpuset, parent: Cpuset) -> None:
 
 
 def _update_partition(kernel: Kernel, cs: Cpuset, parent: Cpuset, cpus: Mask) -> Mask:
-    """Is it a valid partition now? Returns what CPUs it then has of its own."""
+    """Is it a valid partition now? Returns what CPUs it then has of its own.
+
+    Simplified: one with tasks is valid again only when one of its CPUs is on line; in v6.1 any hot-plug makes it so.
+    """
     if cs.partition < 0:
-        update_parent(kernel, cs)
+        if cpus or not populated_without(cs, None):
+            update_parent(kernel, cs)
         return cpus
     if cs.subparts_cpus and not cpus and populated_without(cs, None):
         cs.subparts_cpus = 0

@@ -153,12 +153,23 @@ def _make_exclusive(cs: Cpuset) -> bool:
 
 
 def _distribute(kernel: Kernel, parent: Cpuset, adding: Mask, deleting: Mask) -> None:
-    """Move CPUs between the parent's own and those of its partitions."""
+    """Move CPUs between the parent's own and those of its partitions.
+
+    Simplified: the parent gets back what it may have; v6.1 gives it also what its own parent has taken since.
+    """
     if not adding and not deleting:
         return
     parent.subparts_cpus = (parent.subparts_cpus | adding) & ~deleting
-    parent.effective_cpus = parent.effective_cpus & ~adding | deleting & kernel.cpu_online
+    parent.effective_cpus = parent.effective_cpus & ~adding | deleting & _within(kernel, parent)
     update_tasks_cpumask(kernel, parent)
+
+
+def _within(kernel: Kernel, cs: Cpuset) -> Mask:
+    """The on-line CPUs that its parent lets it have or give away."""
+    above = cs.parent
+    if above is None:
+        return kernel.cpu_online
+    return kernel.cpu_online & (above.effective_cpus | above.subparts_cpus)
 
 
 # ---------------------------------------------------------------- effective CPUs
@@ -192,7 +203,7 @@ def _update_cpumask(kernel: Kernel, cs: Cpuset, top: Cpuset, force: bool) -> Non
         else:
             update_parent(kernel, cs)
     if cs.subparts_cpus and cs.partition <= 0:
-        cpus = (cpus | cs.subparts_cpus) & kernel.cpu_online
+        cpus = (cpus | cs.subparts_cpus) & _within(kernel, cs)
         cs.subparts_cpus = 0
     cs.effective_cpus = cpus & ~cs.subparts_cpus
     update_tasks_cpumask(kernel, cs)
@@ -234,7 +245,7 @@ def update_prstate(kernel: Kernel, cs: Cpuset, new: Prs) -> None:
     cs.partition = -new if error else int(new)
     if error:
         cs.flags &= ~CS.CPU_EXCLUSIVE
-    if cs.children:
+    if cs.children or not new:
         update_cpumasks_hier(kernel, cs, not new)
 
 
