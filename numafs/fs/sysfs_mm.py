@@ -3,8 +3,8 @@
 
 mm/{hugetlb,huge_memory,shmem,migrate,vmscan,memory-tiers}.c (v6.1).
 
-Simplified: of transparent_hugepage/, `defrag`, `use_zero_page` and khugepaged's settings only remember what was
-written; there is no multi-generational LRU, so lru_gen/enabled stays 0; shmem never takes huge pages.
+Simplified: of transparent_hugepage/, `use_zero_page` only remembers what was written; there is no multi-generational
+LRU, so lru_gen/enabled stays 0; shmem never takes huge pages.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numafs.kernel.nodemask import list_text
 from .attr import Attr, Caller
 from .numbers import kstrtobool, kstrtoul, sysfs_word
 from .sysfs_device import UEVENT, add_power
+from .sysfs_khugepaged import KHUGEPAGED
 from .sysfs_mempolicy import add_weighted_interleave
 from .tree import SYSFS, Dir, Following, Link
 
@@ -121,6 +122,16 @@ def enabled_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
     khugepaged.start_stop_khugepaged(kernel)
 
 
+def defrag_show(kernel: Kernel) -> str:
+    """mm/huge_memory.c:defrag_show() (v6.1)."""
+    return Choice(DEFRAG, kernel.thp_defrag).text()
+
+
+def defrag_store(kernel: Kernel, data: bytes, caller: Caller) -> None:
+    """How hard a fault tries to get a huge page. mm/huge_memory.c:defrag_store() (v6.1)."""
+    kernel.thp_defrag = Choice(DEFRAG, "").choose(data)
+
+
 class Number:
     """A number that is remembered."""
 
@@ -161,12 +172,14 @@ def number_row(name: str) -> Attr[Number]:
 DEMOTION: Attr[Kernel] = Attr("demotion_enabled", 0o644, demotion_show, demotion_store, size=4096)
 DEFRAG = ("always", "defer", "defer+madvise", "madvise", "never")
 SHMEM = ("always", "within_size", "advise", "never", "deny", "force")
+THP_DEFRAG: Attr[Kernel] = Attr("defrag", 0o644, defrag_show, defrag_store, size=4096)
 ENABLED: Attr[Kernel] = Attr("enabled", 0o644, enabled_show, enabled_store, size=4096)
 
 
 def _add_transparent_hugepage(home: Dir, kernel: Kernel) -> None:
     home.add_files((ENABLED,), kernel)
-    home.add_files((Attr("defrag", 0o644, choice_show, choice_store, size=4096),), Choice(DEFRAG, "madvise"))
+    home.add_files((THP_DEFRAG,), kernel)
+    home.dir("khugepaged").add_files(KHUGEPAGED, kernel)
     home.add_files((Attr("shmem_enabled", 0o644, choice_show, choice_store, size=4096),), Choice(SHMEM, "never"))
     home.add_files((number_row("use_zero_page"),), Number(1, 1))
     bytes_ = kernel.machine.page_size * (kernel.machine.page_size // 8)

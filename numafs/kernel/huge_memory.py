@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import memcontrol, memory, mempolicy, mlock, page_alloc
+from . import khugepaged, memcontrol, memory, mempolicy, mlock, page_alloc
 from .gfp import GFP_TRANSHUGE_LIGHT, Gfp
 from .mmzone import Lru
 from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, Space, change, enter
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .mmzone import Zone
 
 __all__ = [
-    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "cut", "do_huge_pmd_anonymous_page", "split_edges", "split_fault", "split_folio",
-    "split_range", "vma_thp_gfp_mask",
+    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "cut", "do_huge_pmd_anonymous_page", "hugepage_vma_check", "map_huge_page",
+    "split_edges", "split_fault", "split_folio", "split_range", "vma_thp_gfp_mask",
 ]
 
 
@@ -86,6 +86,7 @@ def do_huge_pmd_anonymous_page(
 ) -> None:
     """Write faults on whole, empty huge pages; where there is none to be had, on the small pages that are wanted."""
     at = start
+    khugepaged.khugepaged_enter_vma(kernel, vma)
     for blocks, where in mempolicy.placements(kernel, task, vma, start, stop, order=HPAGE_PMD_ORDER):
         while blocks:
             memcg, most = memcontrol.try_charge(kernel, task, len(blocks) * HPAGE_PMD_NR, oom=False)
@@ -130,22 +131,29 @@ def _try(kernel: Kernel, task: Task, gfp: Gfp, where: Placement, want: int) -> t
 
 
 def _map_huge(kernel: Kernel, vma: Vma, blocks: range, zone: Zone, memcg: MemCgroup | None) -> None:
-    space = memory.anon_prepare(vma)
-    flags, lru = PG.YOUNG | PG.DIRTY | PG.THP, Lru.INACTIVE_ANON
-    if vma.locked:
-        flags, lru = flags | PG.MLOCKED, Lru.UNEVICTABLE
     kernel.events.inc(VmEvent.THP_FAULT_ALLOC, len(blocks))
     kernel.events.inc(VmEvent.PGFAULT, len(blocks))
     whole = [(blocks.start, blocks[-1] + HPAGE_PMD_NR)] if blocks.step == HPAGE_PMD_NR else [
         (block, block + HPAGE_PMD_NR) for block in blocks
     ]
     for a, b in whole:
-        run = Run(space.lane(1, 0), a, b, zone, flags, memcg)
-        run.mapcount = 1
-        vma.map(a, b, space)
-        enter(run, lru)
-        if vma.locked:
-            mlock.mlock_new_folio(kernel, b - a)
+        map_huge_page(kernel, vma, zone, a, b, memcg)
+
+
+def map_huge_page(
+    kernel: Kernel, vma: Vma, zone: Zone, start: int, stop: int, memcg: MemCgroup | None
+) -> None:
+    """New huge pages of a zone are mapped at [start, stop)."""
+    space = memory.anon_prepare(vma)
+    flags, lru = PG.YOUNG | PG.DIRTY | PG.THP, Lru.INACTIVE_ANON
+    if vma.locked:
+        flags, lru = flags | PG.MLOCKED, Lru.UNEVICTABLE
+    run = Run(space.lane(1, 0), start, stop, zone, flags, memcg)
+    run.mapcount = 1
+    vma.map(start, stop, space)
+    enter(run, lru)
+    if vma.locked:
+        mlock.mlock_new_folio(kernel, stop - start)
 
 
 # ---------------------------------------------------------------- splitting

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .backing_dev import BdiWriteback
 from .clock import Clock
+from .khugepaged import Khugepaged
 from .memory_tiers import MemoryTiers
 from .mmzone import Hstate, PageUse, Pgdat, Zone
 from .nodemask import Mask
@@ -97,6 +98,7 @@ class Kernel:
         """transparent_hugepage/enabled: always, madvise or never."""
         self.thp_defrag = "madvise"
         """transparent_hugepage/defrag: always, defer, defer+madvise, madvise or never."""
+        self.khugepaged = Khugepaged()
         self.tiers = MemoryTiers()
         self.numa_tunables = NumaTunables()
         self.cpu_curr: dict[int, Task] = {}

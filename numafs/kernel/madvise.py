@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """madvise(2): mm/madvise.c (v6.1).
 
-Simplified: MADV_COLLAPSE and MADV_MERGEABLE are accepted and do nothing: neither khugepaged nor KSM exists.
+Simplified: MADV_MERGEABLE is accepted and does nothing: KSM does not exist.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import huge_memory, memory, mmap, readahead, swap, swap_state, vmscan
-from .errors import EINVAL, ENOMEM
-from .page import PG, Kind, Run, change
+from . import huge_memory, khugepaged, memory, mmap, readahead, swap, swap_state, vmscan
+from .errors import EBUSY, EINVAL, ENOMEM
+from .khugepaged import ScanResult
+from .page import HPAGE_PMD_NR, PG, Kind, Run, change
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -120,8 +121,30 @@ def _nohugepage(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> 
 
 
 def _set_thp(kernel: Kernel, vma: Vma, start: int, stop: int, on: bool) -> None:
+    mm = vma.mm
     if vma.thp is not on:
-        mmap.vma_modify(kernel, vma.mm, vma, start, stop, thp=on)
+        mmap.vma_modify(kernel, mm, vma, start, stop, thp=on)
+    found = mm.find_vma(start)
+    if on and found is not None and found.segments:
+        khugepaged.khugepaged_enter_vma(kernel, found)
+
+
+def _collapse(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
+    """MADV_COLLAPSE: huge pages now, whatever khugepaged would think. mm/khugepaged.c:madvise_collapse() (v6.1)."""
+    if vma.file is not None or vma.special or vma.thp is False:
+        raise EINVAL("the mapping has no huge pages")
+    first = -(-start // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    last = None
+    for block in range(first, stop - HPAGE_PMD_NR + 1, HPAGE_PMD_NR):
+        result = khugepaged.collapse_huge_page(kernel, vma, block, limits=None)
+        if result not in (ScanResult.SUCCEED, ScanResult.PMD_MAPPED):
+            last = result
+    if last == ScanResult.ALLOC_FAIL:
+        raise ENOMEM("no huge page is free")
+    if last == ScanResult.CGROUP_CHARGE_FAIL:
+        raise EBUSY("the group has no room for a huge page")
+    if last is not None:
+        raise EINVAL("not all of it can become huge pages")
 
 
 def _nothing(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> None:
@@ -131,6 +154,6 @@ def _nothing(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int) -> Non
 ADVICE: dict[str, Advise] = {
     "dontneed": _dontneed, "free": _free, "hugepage": _hugepage, "nohugepage": _nohugepage, "cold": _cold,
     "pageout": _pageout, "willneed": _willneed, "populate_read": _populate_read, "populate_write": _populate_write,
-    "collapse": _nothing, "mergeable": _nothing, "unmergeable": _nothing, "normal": _nothing, "random": _nothing,
+    "collapse": _collapse, "mergeable": _nothing, "unmergeable": _nothing, "normal": _nothing, "random": _nothing,
     "sequential": _nothing,
 }

@@ -182,6 +182,8 @@ class Mm:
         """How often it was scanned from end to end."""
         self.numa_scan_offset = 0
         """The page that the next scan begins at."""
+        self.khugepaged = False
+        """MMF_VM_HUGEPAGE: khugepaged scans it."""
         self.numa_hints = False
         """Were entries of it ever made inaccessible?"""
 

@@ -136,6 +136,7 @@ def _put_file(kernel: Kernel, vma: Vma) -> None:
 
 def exit_mmap(kernel: Kernel, mm: Mm) -> None:
     """The last user of an address space is gone: everything in it goes back."""
+    kernel.khugepaged.leave(mm)
     for vma in list(mm.vmas):
         _remove_vma(kernel, mm, vma)
     pgalloc.free_pgtables(kernel, mm, 0, 0, TASK_SIZE, TASK_SIZE)

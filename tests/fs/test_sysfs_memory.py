@@ -62,6 +62,25 @@ def test_transparent_huge_pages_are_chosen_by_a_word(kernel, root, refused):
     assert root.read_text(THP + "defrag") == "always defer [defer+madvise] madvise never\n"
 
 
+def test_khugepaged_has_its_settings(kernel, root, refused):
+    home = THP + "khugepaged/"
+    assert {name: root.read_text(home + name) for name in root.resolve(home).names()} == {
+        "alloc_sleep_millisecs": "60000\n", "defrag": "1\n", "full_scans": "0\n", "max_ptes_none": "511\n",
+        "max_ptes_shared": "256\n", "max_ptes_swap": "64\n", "pages_collapsed": "0\n", "pages_to_scan": "4096\n",
+        "scan_sleep_millisecs": "10000\n",
+    }
+    root.write_text(home + "scan_sleep_millisecs", "100")
+    assert kernel.khugepaged.scan_sleep_millisecs == 100
+    for name, text in (("pages_to_scan", "0"), ("max_ptes_none", "512"), ("defrag", "2")):
+        with refused(EINVAL):
+            root.write_text(home + name, text)
+
+
+def test_defrag_says_how_hard_a_fault_tries(kernel, root):
+    root.write_text(THP + "defrag", "defer")
+    assert kernel.thp_defrag == "defer"
+
+
 def test_the_pools_of_all_nodes_are_one_file(kernel, root):
     pool = "sys/kernel/mm/hugepages/hugepages-2048kB/"
     root.write_text(pool + "nr_hugepages", "4")
