@@ -2,6 +2,8 @@
 """Demotion: reclaim moves cold pages to slower memory instead of freeing them.
 
 mm/vmscan.c:demote_folio_list(), alloc_demote_page() (v6.1). Which memory is slower is in `memory_tiers`.
+
+Simplified: reclaim inside a group of the memory controller frees, and does not demote.
 """
 
 from __future__ import annotations
