@@ -29,7 +29,10 @@ def _row(name: str, low: int, high: int, *, wakes: bool = False) -> Attr[Kernel]
     """A number from `low` to `high`; a new time to sleep ends the present sleep."""
 
     def store(kernel: Kernel, data: bytes, caller: Caller) -> None:
-        value = kstrtoul(data)
+        try:
+            value = kstrtoul(data)
+        except OSError as bad:
+            raise (bad if name == "defrag" else EINVAL(f"{data!r} is no such number")) from None
         if not low <= value <= high:
             raise EINVAL(f"{value} is not from {low} to {high}")
         setattr(kernel.khugepaged, name, value)

@@ -71,7 +71,9 @@ def test_khugepaged_has_its_settings(kernel, root, refused):
     }
     root.write_text(home + "scan_sleep_millisecs", "100")
     assert kernel.khugepaged.scan_sleep_millisecs == 100
-    for name, text in (("pages_to_scan", "0"), ("max_ptes_none", "512"), ("defrag", "2")):
+    for name, text in (
+        ("pages_to_scan", "0"), ("max_ptes_none", "512"), ("defrag", "2"), ("scan_sleep_millisecs", str(1 << 70)),
+    ):
         with refused(EINVAL):
             root.write_text(home + name, text)
 
