@@ -9,6 +9,7 @@ import pytest
 
 from numafs.kernel import cgroup, cgroup_v2, cpu, sched
 from numafs.kernel.check import Inconsistent, check
+from numafs.kernel.cpuset_hotplug import cpuset_update_active_cpus
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.nodemask import list_text
 
@@ -143,6 +144,23 @@ def test_a_loss_of_cpus_is_not_for_good(kernel: Kernel) -> None:
     check(kernel)
     cpu.cpu_up(kernel, 3)
     assert (effective(a)[0], effective(c)[0], list_text(task.cpus_allowed)) == ("2-5", "3", "3")
+
+
+def test_a_node_without_memory_is_effective_nowhere_until_it_has_some_again(kernel: Kernel) -> None:
+    a = group(kernel, "a", mems="2-3")
+    control(kernel, a, "+cpuset")
+    c = group(kernel, "c", mems="3", parent=a)
+    task = kernel.tasks.spawn(kernel, "t")
+    attach(kernel, c, task)
+    node3 = kernel.nodes[3].populated_zones[0]
+    pages, node3.present = node3.present, 0
+    cpuset_update_active_cpus(kernel)
+    assert [effective(g)[1] for g in (root(kernel), a, c)] == ["0-2", "2", "2"]
+    assert (task.mems_allowed, task.cgroup, list_text(cs_of(c).mems_allowed)) == (0b100, c, "3")
+    node3.present = pages
+    cpuset_update_active_cpus(kernel)
+    check(kernel)
+    assert ([effective(g)[1] for g in (root(kernel), a, c)], task.mems_allowed) == (["0-3", "2-3", "3"], 0b1000)
 
 
 # ---------------------------------------------------------------- domains and threads
