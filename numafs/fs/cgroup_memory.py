@@ -3,7 +3,8 @@
 
 mm/memcontrol.c:memory_files[], memory_stats[] (v6.1). In the root only what all together have is shown.
 
-Simplified: memory.low, memory.min, those of swap and of pressure are left out; memory.stat has no events.
+Simplified: memory.low, memory.min, those of swap and of pressure are left out; memory.stat has no events, and
+neither it nor memory.numa_stat has rows for what is not charged.
 """
 
 from __future__ import annotations
@@ -51,22 +52,23 @@ def memparse(data: bytes) -> int:
 
 # ---------------------------------------------------------------- statistics
 
-_PAGES: tuple[tuple[str, tuple[NodeStat, ...]], ...] = (
-    ("anon", (NodeStat.NR_ANON_PAGES,)),
-    ("file", (NodeStat.NR_FILE_PAGES,)),
-    ("shmem", (NodeStat.NR_SHMEM,)),
-    ("file_mapped", (NodeStat.NR_MAPPED,)),
-    ("file_dirty", (NodeStat.NR_DIRTY,)),
-    ("file_writeback", (NodeStat.NR_WRITEBACK,)),
-    ("swapcached", (NodeStat.NR_SWAPCACHED,)),
-    ("anon_thp", (NodeStat.NR_ANON_TRANSPARENT_HUGEPAGES,)),
-    ("file_thp", (NodeStat.NR_FILE_HUGEPAGES,)),
-    ("shmem_thp", (NodeStat.NR_SHMEM_HUGEPAGES,)),
-    ("inactive_anon", (NodeStat.NR_INACTIVE_ANON,)),
-    ("active_anon", (NodeStat.NR_ACTIVE_ANON,)),
-    ("inactive_file", (NodeStat.NR_INACTIVE_FILE,)),
-    ("active_file", (NodeStat.NR_ACTIVE_FILE,)),
-    ("unevictable", (NodeStat.NR_UNEVICTABLE,)),
+_PAGES: tuple[tuple[str, NodeStat], ...] = (
+    ("anon", NodeStat.NR_ANON_PAGES),
+    ("file", NodeStat.NR_FILE_PAGES),
+    ("pagetables", NodeStat.NR_PAGE_TABLE_PAGES),
+    ("shmem", NodeStat.NR_SHMEM),
+    ("file_mapped", NodeStat.NR_MAPPED),
+    ("file_dirty", NodeStat.NR_DIRTY),
+    ("file_writeback", NodeStat.NR_WRITEBACK),
+    ("swapcached", NodeStat.NR_SWAPCACHED),
+    ("anon_thp", NodeStat.NR_ANON_TRANSPARENT_HUGEPAGES),
+    ("file_thp", NodeStat.NR_FILE_HUGEPAGES),
+    ("shmem_thp", NodeStat.NR_SHMEM_HUGEPAGES),
+    ("inactive_anon", NodeStat.NR_INACTIVE_ANON),
+    ("active_anon", NodeStat.NR_ACTIVE_ANON),
+    ("inactive_file", NodeStat.NR_INACTIVE_FILE),
+    ("active_file", NodeStat.NR_ACTIVE_FILE),
+    ("unevictable", NodeStat.NR_UNEVICTABLE),
 )
 """Rows that count pages, in bytes."""
 _EVENTS = tuple(
@@ -81,8 +83,8 @@ def rows(memory: Memory) -> Iterator[tuple[str, dict[int, int]]]:
     kernel, memcg = memory
     nodes = list(members(kernel.node_states_memory))
     stat = {nid: memcg.stat[nid] if memcg else kernel.nodes[nid].stat for nid in nodes}
-    for name, items in _PAGES:
-        yield name, {nid: sum(stat[nid][item] for item in items) * kernel.machine.page_size for nid in nodes}
+    for name, item in _PAGES:
+        yield name, {nid: stat[nid][item] * kernel.machine.page_size for nid in nodes}
     for name, event in _EVENTS:
         yield name, {nid: stat[nid][event] for nid in nodes}
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from . import cgroup
+from .check_tasks import address_spaces
 from .mmzone import Lru
 from .page import Kind
 from .vmstat import NodeStat
@@ -33,6 +34,11 @@ def check_memory_cgroups(kernel: Kernel, spaces: list[Space]) -> list[str]:
                 usage[memcg] += run.n
                 if run.lru != Lru.UNLISTED and space.kind != Kind.HUGETLB:
                     lists[memcg, run.zone.pgdat.nid, run.lru] += run.n
+    for mm in address_spaces(kernel):
+        for level in mm.page_tables.levels.values():
+            for first, last, _, charged in level:
+                for memcg in charged.lineage if charged else ():
+                    usage[memcg] += last - first
     groups = [group.memcg for group in cgroup.descendants(kernel.cgrp_dfl_root.root) if group.memcg is not None]
     found = []
     for memcg in {*usage, *groups}:

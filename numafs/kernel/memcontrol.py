@@ -5,8 +5,8 @@ mm/memcontrol.c (v6.1). A run knows whom it is charged to; its pages are counted
 all above it whenever they are for their node (`page`). A page stays charged where it is when its task
 moves, and when the group is gone.
 
-Simplified: only pages of files and of address spaces are charged, not the kernel's own (page tables,
-stacks, slab), nor swap; so memory.low, memory.min and the files of swap are left out.
+Simplified: pages of files and of address spaces and page tables are charged, not the kernel's other memory
+(stacks, slab), nor swap.
 """
 
 from __future__ import annotations

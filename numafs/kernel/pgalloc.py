@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import mempolicy, page_alloc
+from . import memcontrol, mempolicy, page_alloc
 from .gfp import GFP_KERNEL
 from .mmzone import PageUse
 from .pgtable import COUNTED, LEVELS
@@ -13,7 +13,9 @@ from .vmstat import NodeStat, mod_node_page_state
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .memcontrol import MemCgroup
     from .mm import Mm, Task
+    from .mmzone import Zone
 
 __all__ = ["free_pgtables", "mm_pgtables_bytes", "pte_alloc"]
 
@@ -32,12 +34,22 @@ def _alloc_level(kernel: Kernel, task: Task, mm: Mm, shift: int, first: int, las
     while first < last:
         where = mempolicy.placement(kernel, task)
         want = 1 if where.interleave else last - first
+        memcg, want = memcontrol.try_charge(kernel, task, want)
         zone, n = page_alloc.alloc_pages(kernel, task, GFP_KERNEL, where, want)
-        zone.used[PageUse.PAGE_TABLE] += n
-        if shift in COUNTED:
-            mod_node_page_state(zone.pgdat, NodeStat.NR_PAGE_TABLE_PAGES, n)
-        mm.page_tables.add(shift, first, first + n, zone)
+        _account(zone, memcg, shift, n)
+        mm.page_tables.add(shift, first, first + n, zone, memcg)
         first += n
+
+
+def _account(zone: Zone, memcg: MemCgroup | None, shift: int, n: int) -> None:
+    """Count n page tables of a level, or uncount -n (pgtable_pte_page_ctor)."""
+    zone.used[PageUse.PAGE_TABLE] += n
+    if shift in COUNTED:
+        mod_node_page_state(zone.pgdat, NodeStat.NR_PAGE_TABLE_PAGES, n)
+    if memcg is not None:
+        memcg.charge(n)
+        if shift in COUNTED:
+            memcg.count(zone.pgdat.nid, NodeStat.NR_PAGE_TABLE_PAGES, n)
 
 
 def free_pgtables(kernel: Kernel, mm: Mm, floor: int, start: int, stop: int, ceiling: int) -> None:
@@ -49,10 +61,8 @@ def free_pgtables(kernel: Kernel, mm: Mm, floor: int, start: int, stop: int, cei
         first, last = start >> shift, ((stop - 1) >> shift) + 1
         first = max(first, -(-floor >> shift))
         last = min(last, ceiling >> shift)
-        for zone, n in mm.page_tables.take(shift, first, last) if first < last else ():
-            zone.used[PageUse.PAGE_TABLE] -= n
-            if shift in COUNTED:
-                mod_node_page_state(zone.pgdat, NodeStat.NR_PAGE_TABLE_PAGES, -n)
+        for zone, memcg, n in mm.page_tables.take(shift, first, last) if first < last else ():
+            _account(zone, memcg, shift, -n)
             page_alloc.free_pages(kernel, zone, n)
 
 

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .memcontrol import MemCgroup
     from .mmzone import Zone
 
 __all__ = ["COUNTED", "LEVELS", "PageTables"]
@@ -25,11 +26,14 @@ LEVELS = (SHIFT, 2 * SHIFT, 3 * SHIFT)
 COUNTED = LEVELS[:2]
 """Levels that NR_PAGE_TABLE_PAGES counts: PUD pages are plain pages in v6.1."""
 
-Stretch = tuple[int, int, "Zone"]
+Stretch = tuple[int, int, "Zone", "MemCgroup | None"]
 
 
 class PageTables:
-    """Page-table pages of an address space: for each level the stretches [first, last) of neighbours in one zone."""
+    """Page-table pages of an address space.
+
+    For each level the stretches [first, last) of neighbours in one zone that are charged to the same group.
+    """
 
     __slots__ = ("levels",)
 
@@ -39,7 +43,7 @@ class PageTables:
     def missing(self, shift: int, first: int, last: int) -> list[tuple[int, int]]:
         """Stretches of the indexes [first, last) of a level for which there is no page."""
         out = []
-        for a, b, _ in self._over(shift, first, last):
+        for a, b, _, _ in self._over(shift, first, last):
             if a > first:
                 out.append((first, a))
             first = max(first, b)
@@ -47,31 +51,32 @@ class PageTables:
             out.append((first, last))
         return out
 
-    def add(self, shift: int, first: int, last: int, zone: Zone) -> None:
+    def add(self, shift: int, first: int, last: int, zone: Zone, memcg: MemCgroup | None = None) -> None:
         """Enter pages that were missing."""
+        where = zone, memcg
         stretches = self.levels[shift]
         i = bisect_left(stretches, first, key=lambda s: s[0])
-        if i and stretches[i - 1][1] == first and stretches[i - 1][2] is zone:
+        if i and stretches[i - 1][1] == first and stretches[i - 1][2:] == where:
             i -= 1
             first = stretches.pop(i)[0]
-        if i < len(stretches) and stretches[i][0] == last and stretches[i][2] is zone:
+        if i < len(stretches) and stretches[i][0] == last and stretches[i][2:] == where:
             last = stretches.pop(i)[1]
-        stretches.insert(i, (first, last, zone))
+        stretches.insert(i, (first, last, *where))
 
-    def take(self, shift: int, first: int, last: int) -> list[tuple[Zone, int]]:
-        """Remove the pages with indexes [first, last) of a level; returns how many lay in each zone."""
+    def take(self, shift: int, first: int, last: int) -> list[tuple[Zone, MemCgroup | None, int]]:
+        """Remove the pages with indexes [first, last) of a level; returns how many lay where, charged to whom."""
         taken = []
         for stretch in self._over(shift, first, last):
-            a, b, zone = stretch
+            a, b, zone, memcg = stretch
             i = self.levels[shift].index(stretch)
-            left = [(x, y, zone) for x, y in ((a, first), (last, b)) if x < y]
+            left = [(x, y, zone, memcg) for x, y in ((a, first), (last, b)) if x < y]
             self.levels[shift][i : i + 1] = left
-            taken.append((zone, min(b, last) - max(a, first)))
+            taken.append((zone, memcg, min(b, last) - max(a, first)))
         return taken
 
     def pages(self) -> list[tuple[Zone, int, int]]:
         """Zone, level and number of the pages of each stretch."""
-        return [(zone, shift, b - a) for shift, level in self.levels.items() for a, b, zone in level]
+        return [(zone, shift, b - a) for shift, level in self.levels.items() for a, b, zone, _ in level]
 
     def _over(self, shift: int, first: int, last: int) -> list[Stretch]:
         level = self.levels[shift]
