@@ -12,7 +12,7 @@ import sys
 
 from .row import Row, Skip
 
-GROUPS = ("model", "fuse")
+GROUPS = ("model", "fuse", "syscalls")
 """Modules of this package that have a table ROWS."""
 
 
@@ -34,11 +34,11 @@ def show(group: str, row: Row) -> bool:
     try:
         figure = row.measure()
     except Skip as why:
-        print(f"{group:<6} {row.name:<52} {'-':>12} {row.unit:<4} skipped: {why}", flush=True)
+        print(f"{group:<8} {row.name:<52} {'-':>12} {row.unit:<4} skipped: {why}", flush=True)
         return True
     met = row.goal is None or figure.value <= row.goal
     goal = "" if row.goal is None else f"goal {row.goal:g}{'' if met else ' MISSED'}"
-    line = f"{group:<6} {row.name:<52} {figure.value:>12.3f} {row.unit:<4} {goal:<18} {figure.remark}"
+    line = f"{group:<8} {row.name:<52} {figure.value:>12.3f} {row.unit:<4} {goal:<18} {figure.remark}"
     print(line.rstrip(), flush=True)
     return met
 
@@ -53,7 +53,7 @@ def main() -> int:
               if not options.words or any(word in f"{group} {row.name}" for word in options.words)]
     if options.list:
         for group, row in chosen:
-            print(f"{group:<6} {row.name}")
+            print(f"{group:<8} {row.name}")
         return 0
     missed = [row for group, row in chosen if not show(group, row)]
     return 1 if missed else 0
