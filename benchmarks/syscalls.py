@@ -87,9 +87,12 @@ class Worker:
 @contextmanager
 def workers() -> Iterator[tuple[Worker, Worker]]:
     """One bare, one inside."""
-    with mounted("ring4", options=parse_options([])) as root, Worker() as bare:
-        with Worker(sys.executable, "-m", "numafs", "run", "--at", str(root), "--") as inside:
-            yield bare, inside
+    with (
+        mounted("ring4", options=parse_options([])) as root,
+        Worker() as bare,
+        Worker(sys.executable, "-m", "numafs", "run", "--at", str(root), "--") as inside,
+    ):
+        yield bare, inside
 
 
 @cache

@@ -29,7 +29,7 @@ from numafs.kernel.mm import Mm, Task
 
 from . import pagemap, procs
 from .mirror import Touch, Under, map_areas, settle, touch_pages
-from .perf import Events, PerfEvents, TaskEvent
+from .perf import Events, PerfEvents, TaskEvent, fault_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,8 @@ __all__ = ["Follower", "Process"]
 
 log = logging.getLogger("numafs.door")
 
+MUCH = 4096
+"""Touched pages from which on a process is looked at although nobody looks: its memory may press on others."""
 WORTH_A_LOOK = 256
 """Touched pages from which on a process is looked at whenever somebody looks at the machine."""
 LOOK_AGAIN_S = 0.25
@@ -65,6 +67,10 @@ class Batch:
     def part(self, chosen: NDArray[np.bool_]) -> Batch:
         """Some of its faults."""
         return Batch(self.tids[chosen], self.times[chosen], self.vpns[chosen], self.under)
+
+
+class Changed(Exception):
+    """A process was replaced or ended while it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Scan:
 class Forked:
     """Here a child got a copy of the address space."""
 
+    time: int
     child: Process
 
 
@@ -111,6 +118,8 @@ class Process:
     log: list[Batch | Forked] = field(default_factory=list)
     faults: int = 0
     """In the log."""
+    since: int = 0
+    """When it got its memory: faults before are not on it."""
     copy_of: Process | None = None
     """The parent whose memory it has; the model has not copied that yet."""
     looked_at: float = 0.0
@@ -130,6 +139,9 @@ class Follower:
         self.died: list[Callable[[int], None]] = []
         """Told of each process that has ended."""
         self._sources: list[PerfEvents] = []
+        self._samples: list[NDArray[np.uint64]] = []
+        """Faults that are in no log yet."""
+        self._rest_until = 0.0
         self._leaders_gone: set[int] = set()
         self.mirrors = kernel.machine.page_size == pagemap.PAGE
         """Has the model pages of the size that real ones have?"""
@@ -174,15 +186,15 @@ class Follower:
         self._process_of(task, parent)
         return task
 
-    def _process_of(self, task: Task, parent: Task | None) -> Process:
-        """The process of a thread in the model; a new one has a copy of its parent's memory."""
+    def _process_of(self, task: Task, parent: Task | None, when: int | None = None) -> Process:
+        """The process of a thread in the model; a new one has a copy of what its parent's memory was `when`."""
         process = self.processes.get(task.tgid)
         if process is None:
             process = self.processes[task.tgid] = Process(task.tgid)
             above = self.processes.get(parent.tgid) if parent is not None and parent.tgid != task.tgid else None
             if above is not None:
                 process.copy_of = above
-                above.log.append(Forked(process))
+                above.log.append(Forked(time.monotonic_ns() if when is None else when, process))
                 for tell in self.born:
                     tell(above.tgid, process.tgid)
         leader = self.kernel.tasks.get(task.tgid)
@@ -211,32 +223,29 @@ class Follower:
             self._bury()
 
     def _take(self, events: Events) -> None:
-        import numpy as np
-
-        faults = events.faults
-        start = 0
+        self._samples += events.samples
         for event in events.tasks:
-            if faults is not None:
-                stop = int(np.searchsorted(faults[:, 2], event.time))
-                self._log_faults(faults[start:stop])
-                start = stop
             self._task_event(event)
-        if faults is not None:
-            self._log_faults(faults[start:])
         if events.lost:
             log.warning("%d events were lost", events.lost)
             self._resync()
 
-    def _log_faults(self, faults: NDArray[np.uint64]) -> None:
+    def _sort_faults(self) -> None:
+        """Enter faults in the logs of their processes."""
         import numpy as np
 
-        if not len(faults):
+        if not self._samples:
             return
+        faults = fault_rows(self._samples)
+        self._samples = []
         for tgid in np.unique(faults[:, 0]).tolist():
             process = self.processes.get(tgid)
-            if process is not None:
-                rows = faults[faults[:, 0] == np.uint64(tgid)]
-                process.log.append(Batch(rows[:, 1], rows[:, 2], rows[:, 3] // np.uint64(pagemap.PAGE)))
+            if process is None:
+                continue
+            rows = faults[(faults[:, 0] == np.uint64(tgid)) & (faults[:, 2] >= np.uint64(process.since))]
+            if len(rows):
+                batch = Batch(rows[:, 1], rows[:, 2], rows[:, 3] // np.uint64(pagemap.PAGE))
+                process.log[:] = _with_faults(process.log, batch)
                 process.faults += len(rows)
 
     def _task_event(self, event: TaskEvent) -> None:
@@ -257,7 +266,7 @@ class Follower:
         task = self.kernel.tasks.adopt(
             self.kernel, event.tid, event.tgid, parent.comm, parent.uid, parent.gid, parent=parent
         )
-        self._process_of(task, parent)
+        self._process_of(task, parent, event.time)
 
     def _executed(self, event: TaskEvent) -> None:
         """The thread that called exec is the leader now, and the only one; memory is new."""
@@ -273,6 +282,7 @@ class Follower:
             self.kernel.tasks.do_exit(self.kernel, thread)
         leader.comm = event.comm[:15]
         self._new_memory(process, leader)
+        process.since = event.time
 
     def _new_memory(self, process: Process, leader: Task) -> None:
         self._give_copies(process)
@@ -296,7 +306,10 @@ class Follower:
         if task.pid == task.tgid and others:
             self._leaders_gone.add(task.pid)
             return
-        self._seal(task)
+        if others:
+            self._seal(task)
+        else:
+            self._give_copies(self.processes[task.tgid])
         leader = self.kernel.tasks.get(task.tgid)
         last = len(others) == 1 and others[0] is leader and task.tgid in self._leaders_gone
         self.kernel.tasks.do_exit(self.kernel, task)
@@ -357,6 +370,7 @@ class Follower:
             self.look(task)
 
     def _seal(self, task: Task) -> None:
+        self._sort_faults()
         process = self.processes.get(task.tgid)
         if process is None or not process.log:
             return
@@ -368,6 +382,7 @@ class Follower:
     def observe(self) -> None:
         """Somebody looks at the machine: let it show what its processes have."""
         self.drain()
+        self._sort_faults()
         now = time.monotonic()
         for process in list(self.processes.values()):
             news = process.faults
@@ -376,15 +391,29 @@ class Follower:
             if news >= WORTH_A_LOOK or process.lost or (news and now - process.looked_at > LOOK_AGAIN_S):
                 self._look(process)
 
+    def tick(self) -> None:
+        """Nobody looks, but what takes much memory is seen by the others. A tenth of the time is for this at most."""
+        self.drain()
+        began = time.monotonic()
+        if began < self._rest_until:
+            return
+        self._sort_faults()
+        for process in list(self.processes.values()):
+            if process.faults >= MUCH:
+                self._look(process)
+        self._rest_until = began + 10 * (time.monotonic() - began)
+
     def look(self, task: Task) -> None:
         """Somebody looks at the memory of this very task."""
         self.drain()
+        self._sort_faults()
         process = self.processes.get(task.tgid)
         if process is not None:
             self._look(process)
 
     def charge_if_large(self, task: Task) -> None:
         """It is about to exit: charge what it touched, if that is much, or little more than is charged already."""
+        self._sort_faults()
         process = self.processes.get(task.tgid)
         if process is not None and (process.faults >= WORTH_A_LOOK or (process.faults and process.areas)):
             self._look(process)
@@ -410,6 +439,8 @@ class Follower:
             return
         try:
             how(leader)
+        except Changed:
+            log.debug("process %d became another program while it was looked at", process.tgid)
         except TaskKilled:
             self.kill(leader)
         except OSError as refused:
@@ -422,7 +453,7 @@ class Follower:
             return
         areas = process.areas if text == process.text else pagemap.maps(text)
         process.resident = pagemap.resident(process.tgid)
-        scan = self._scan(process, areas)
+        scan = self._scan(process, leader, areas)
         if areas is process.areas and scan.there == process.there and not process.log:
             return
         map_areas(self.kernel, leader, process.mm, process.areas, areas)
@@ -430,12 +461,18 @@ class Follower:
         self._replay(process, leader, scan)
         settle(self.kernel, leader, process.mm, scan.there)
 
-    def _scan(self, process: Process, areas: list[Area], start: int = 0, stop: int = mmap.TASK_SIZE) -> Scan:
-        """What is there; and the log says it of each page, and perhaps of some more."""
+    def _scan(
+        self, process: Process, leader: Task, areas: list[Area], start: int = 0, stop: int = mmap.TASK_SIZE
+    ) -> Scan:
+        """What is there; and the log says it of each page, and perhaps of some more. Raises Changed."""
+        mm = process.mm
         began = time.monotonic_ns()
         there = pagemap.present(process.tgid, areas, start, stop)
         scan = Scan(began, time.monotonic_ns(), there)
         self.drain()
+        self._sort_faults()
+        if leader.exited or process.mm is not mm or leader.mm is not mm:
+            raise Changed
         return scan
 
     def _bring_up_to_date(self, process: Process, leader: Task, start: int, stop: int) -> None:
@@ -447,7 +484,7 @@ class Follower:
         map_areas(self.kernel, leader, process.mm, old, areas)
         if any(area not in known for area in areas) or len(areas) != len(old):
             process.areas, process.text = process.areas + [area for area in areas if area not in known], b""
-        scan = self._scan(process, areas, start, stop)
+        scan = self._scan(process, leader, areas, start, stop)
         process.there = []
         inside = [(entry, scan.explains(entry, start, stop)) for entry in process.log if isinstance(entry, Batch)]
         taken = [entry.part(chosen) for entry, chosen in inside]
@@ -541,6 +578,24 @@ class Follower:
         for thread in mm.users:
             thread.mm = mm
         child.mm, child.areas, child.text = mm, parent.areas, parent.text
+
+
+def _with_faults(entries: list[Batch | Forked], batch: Batch) -> list[Batch | Forked]:
+    """The log with faults that came later than those in it, but perhaps not later than all forks."""
+    kept = len(entries)
+    while kept and isinstance(entries[kept - 1], Forked):
+        kept -= 1
+    out = entries[:kept]
+    for fork in entries[kept:]:
+        assert isinstance(fork, Forked)
+        before = batch.times < fork.time
+        if before.any():
+            out.append(batch.part(before))
+            batch = batch.part(~before)
+        out.append(fork)
+    if len(batch.vpns):
+        out.append(batch)
+    return out
 
 
 def _hand_over(thread: Task, leader: Task) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
 
-__all__ = ["Events", "PerfEvents", "TaskEvent"]
+__all__ = ["Events", "PerfEvents", "TaskEvent", "fault_rows"]
 
 PERF_EVENT_OPEN = 241 if platform.machine() == "aarch64" else 298
 TYPE_SOFTWARE, CONFIG_PAGE_FAULTS = 1, 2
@@ -58,13 +58,13 @@ class TaskEvent(NamedTuple):
 
 @dataclass
 class Events:
-    """What happened since the last time: task events, and faults as rows (tgid, tid, time, address), by time.
+    """What happened since the last time: task events by time, and samples of page faults as they were found.
 
     Time is that of time.monotonic_ns().
     """
 
     tasks: list[TaskEvent] = field(default_factory=list)
-    faults: Words | None = None
+    samples: list[Words] = field(default_factory=list)
     lost: int = 0
 
 
@@ -100,7 +100,7 @@ class PerfEvents:
             raise
 
     def descriptors(self) -> list[int]:
-        """Readable when a ring is a quarter full."""
+        """Readable when a ring is half full."""
         return [descriptor for descriptor, _ in self._rings]
 
     def close(self) -> None:
@@ -116,23 +116,23 @@ class PerfEvents:
 
     def read(self) -> Events:
         """Everything up to now."""
-        import numpy as np
-
         events = Events()
-        samples: list[Words] = []
         for _, ring in self._rings:
             words = _take(ring)
             if len(words):
-                samples += _parse(words, events)
+                _parse(words, events)
         events.tasks.sort()
-        if samples:
-            rows = np.concatenate(samples)
-            rows = rows[np.argsort(rows[:, 2], kind="stable")]
-            threads = rows[:, 1]
-            events.faults = np.stack(
-                (threads & np.uint64(0xFFFF_FFFF), threads >> np.uint64(32), rows[:, 2], rows[:, 3]), 1
-            )
         return events
+
+
+def fault_rows(samples: list[Words]) -> Words:
+    """Samples as rows (tgid, tid, time, address), by time."""
+    import numpy as np
+
+    rows = np.concatenate(samples)
+    rows = rows[np.argsort(rows[:, 2], kind="stable")]
+    threads = rows[:, 1]
+    return np.stack((threads & np.uint64(0xFFFF_FFFF), threads >> np.uint64(32), rows[:, 2], rows[:, 3]), 1)
 
 
 def online_cpus() -> set[int]:
@@ -146,7 +146,7 @@ def _perf_event_open(pid: int, cpu: int, *, exclude_kernel: bool) -> int:
     flags |= EXCLUDE_KERNEL if exclude_kernel else 0
     attr = struct.pack(
         "=IIQQQQQII", TYPE_SOFTWARE, ATTR_SIZE, CONFIG_PAGE_FAULTS, 1, SAMPLE_TID | SAMPLE_TIME | SAMPLE_ADDR, 0, flags,
-        FEWEST_PAGES * PAGE // 4, 0,
+        0, 0,
     ).ljust(OFFSET_CLOCKID, b"\0") + struct.pack("=i", time.CLOCK_MONOTONIC)
     attr = attr.ljust(ATTR_SIZE, b"\0")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -184,27 +184,38 @@ def _take(ring: mmap.mmap) -> Words:
     return words
 
 
-def _parse(words: Words, events: Events) -> list[Words]:
-    """Split records: returns the samples, runs of them at once, and enters the others."""
-    import numpy as np
-
-    samples: list[Words] = []
+def _parse(words: Words, events: Events) -> None:
+    """Split records: samples are entered in runs, others one by one."""
     at = 0
     while at < len(words):
-        rest = words[at:]
-        whole = len(rest) // SAMPLE_WORDS
-        is_sample = (rest[: whole * SAMPLE_WORDS : SAMPLE_WORDS] & np.uint64(0xFFFF_FFFF)) == RECORD_SAMPLE
-        count = whole if is_sample.all() else int(np.argmin(is_sample))
+        count = _samples_at(words, at)
         if count:
-            samples.append(rest[: count * SAMPLE_WORDS].reshape(-1, SAMPLE_WORDS))
-            at += count * SAMPLE_WORDS
+            end = at + count * SAMPLE_WORDS
+            events.samples.append(words[at:end].reshape(-1, SAMPLE_WORDS))
+            at = end
             continue
-        size = int(rest[0]) >> 48
+        size = int(words[at]) >> 48
         if not size:
-            break
-        _enter(rest[: size // 8].tobytes(), events)
+            return
+        _enter(words[at : at + size // 8].tobytes(), events)
         at += size // 8
-    return samples
+
+
+def _samples_at(words: Words, at: int) -> int:
+    """How many samples lie one behind the other at a place: looked at piece by piece, because most runs are short."""
+    import numpy as np
+
+    count, piece = 0, 64
+    while True:
+        heads = words[at + count * SAMPLE_WORDS : at + (count + piece) * SAMPLE_WORDS : SAMPLE_WORDS]
+        whole = (len(words) - at) // SAMPLE_WORDS - count
+        is_sample = (heads[:whole] & np.uint64(0xFFFF_FFFF)) == RECORD_SAMPLE
+        if not is_sample.all():
+            return count + int(np.argmin(is_sample))
+        count += len(is_sample)
+        if len(is_sample) < piece:
+            return count
+        piece *= 8
 
 
 def _enter(record: bytes, events: Events) -> None:

@@ -142,7 +142,7 @@ class Supervisor:
         """Take every call that waits, and let go of sessions that are over."""
         ready = self._epoll.poll(timeout)
         if not ready and self.follower.pending():
-            self._observe()
+            self._tick()
         for descriptor, what in ready:
             session = self._sessions.get(descriptor)
             if session is None:
@@ -158,12 +158,12 @@ class Supervisor:
         if descriptor == self._wake_read:
             os.read(self._wake_read, 4096)
         else:
-            self._observe()
+            self._tick()
 
-    def _observe(self) -> None:
+    def _tick(self) -> None:
         try:
             with self.service.lock:
-                self.follower.observe()
+                self.follower.tick()
         except Exception:
             log.exception("bug in numafs: programs are not followed")
             self._failed()
