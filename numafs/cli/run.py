@@ -13,7 +13,7 @@ from numafs.doors.launcher import CALM, Launcher, LaunchFailed, Serve, become
 from numafs.doors.options import HELP, parse_options
 from numafs.machine.errors import MachineError
 
-from .parser import VerbParser, fail
+from .parser import OK, VerbParser, fail
 
 __all__ = ["run"]
 
@@ -33,12 +33,14 @@ def parser() -> VerbParser:
     """The command line of `numafs run`."""
     made = VerbParser("numafs run", "Run a command inside a machine: it sees the machine's files as the host's.",
                       HELP + EXAMPLES)
-    made.usage = "numafs run [--machine MACHINE | --at DIR] [-o OPT,...] [--no-syscalls] [-v] [--] COMMAND [ARG...]"
+    made.usage = """numafs run [--machine MACHINE | --at DIR] [-o OPT,...] [--no-syscalls] [-v] [--] COMMAND [ARG...]
+       numafs run --check"""
     where = made.add_mutually_exclusive_group()
     where.add_argument("--machine", metavar="MACHINE", help=f"a machine of its own; {DEFAULT_MACHINE} if not said")
     where.add_argument("--at", metavar="DIR", help="the machine that is mounted there")
     made.add_argument("-o", action="append", default=[], dest="options", metavar="OPT,...", help="options, see below")
     made.add_argument("--no-syscalls", action="store_false", dest="syscalls", help="files only: system calls are real")
+    made.add_argument("--check", action="store_true", help="say what works on this host, and what is done instead")
     made.add_argument("-v", action="store_true", dest="verbose", help="say which files of the host still show")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     return made
@@ -48,6 +50,8 @@ def run(argv: Sequence[str]) -> int:
     """`numafs run`; returns only if it failed."""
     made = parser()
     arguments = made.parse_args(argv)
+    if arguments.check:
+        return check()
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         made.error("which command?")
@@ -57,6 +61,17 @@ def run(argv: Sequence[str]) -> int:
         launch(launcher, command, arguments)
     except (MachineError, MountFailed, LaunchFailed, OSError, ValueError) as error:
         return fail(error, FAILED)
+
+
+def check() -> int:
+    """Print what works on this host; 0 if a command can be run."""
+    from numafs.doors.host import findings
+
+    code = OK
+    for finding in findings():
+        code = FAILED if finding.needed and not finding.works else code
+        print(f"{'ok  ' if finding.works else 'FAIL' if finding.needed else 'part'}  {finding.what:16} {finding.note}")
+    return code
 
 
 def enter(launcher: Launcher, arguments: argparse.Namespace) -> None:

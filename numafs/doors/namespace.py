@@ -31,7 +31,7 @@ PLACES = (
     "sys/devices/virtual/memory_tiering", "sys/bus/node", "sys/bus/cpu", "sys/bus/memory", "sys/bus/memory_tiering",
     "sys/kernel/mm",
     "proc/meminfo", "proc/vmstat", "proc/zoneinfo", "proc/cpuinfo", "proc/stat", "proc/buddyinfo", "proc/pagetypeinfo",
-    "proc/slabinfo", "proc/swaps", "proc/cgroups", "proc/filesystems", "proc/interrupts", "proc/softirqs",
+    "proc/slabinfo", "proc/swaps", "proc/cgroups", "proc/filesystems", "proc/interrupts", "proc/softirqs", "proc/irq",
     "proc/sys/vm", "proc/sys/kernel/numa_balancing", "proc/sys/kernel/numa_balancing_promote_rate_limit_MBps",
 )
 """What is bound over the host's own, in this order; links between the directories of sysfs are relative."""

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""/proc/{stat,cpuinfo,uptime,loadavg}: the CPUs' time and kind. fs/proc/stat.c, arch/x86/kernel/cpu/proc.c (v6.1).
+"""/proc/{stat,cpuinfo,uptime,loadavg,interrupts,softirqs}, /proc/irq: the CPUs' time and kind, and who interrupts them.
+
+fs/proc/{stat,interrupts,softirqs}.c, kernel/irq/proc.c, arch/x86/kernel/{irq.c,cpu/proc.c} (v6.1).
 
 Simplified: modelled CPUs are idle all the time, whatever their tasks did; interrupts and context switches are not
-counted; every x86 CPU calls itself the one of QEMU's emulation that the recordings were made on.
+counted, and no device has an interrupt; every x86 CPU calls itself the one of QEMU's emulation that the recordings
+were made on.
 """
 
 from __future__ import annotations
@@ -10,16 +13,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from numafs.kernel.nodemask import members, weight
+from numafs.kernel.nodemask import hex_mask, members, weight
 
 from .attr import Attr
 from .sysfs_cpu import package_cpus
+from .sysfs_node import nr_cpu_ids
+from .tree import PROC, Dir
 
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
     from numafs.machine.spec import Cpu
 
-__all__ = ["CPU"]
+__all__ = ["CPU", "irq_dir"]
 
 USER_HZ = 100
 BOOT_TIME = 1_700_000_000
@@ -104,9 +109,50 @@ def loadavg_show(kernel: Kernel) -> str:
     return f"0.00 0.00 0.00 1/{len(pids)} {max(pids, default=0)}\n"
 
 
+INTERRUPTS = {
+    "NMI": "Non-maskable interrupts", "LOC": "Local timer interrupts", "SPU": "Spurious interrupts",
+    "PMI": "Performance monitoring interrupts", "IWI": "IRQ work interrupts", "RTR": "APIC ICR read retries",
+    "RES": "Rescheduling interrupts", "CAL": "Function call interrupts", "TLB": "TLB shootdowns",
+    "TRM": "Thermal event interrupts", "THR": "Threshold APIC interrupts", "DFR": "Deferred Error APIC interrupts",
+    "MCE": "Machine check exceptions", "MCP": "Machine check polls",
+}
+SOFTIRQS = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
+
+
+def _heading(kernel: Kernel, indent: str) -> str:
+    return indent + "".join(f"CPU{cpu:<8d}" for cpu in members(kernel.cpu_online)) + "\n"
+
+
+def interrupts_show(kernel: Kernel) -> str:
+    """kernel/irq/proc.c:show_interrupts() and arch_show_interrupts() (v6.1)."""
+    zeros = f"{0:10d} " * weight(kernel.cpu_online)
+    rows = [f"{name}: {zeros}  {what}\n" for name, what in INTERRUPTS.items()]
+    return _heading(kernel, "           ") + "".join(rows) + f"ERR: {0:10d}\nMIS: {0:10d}\n"
+
+
+def softirqs_show(kernel: Kernel) -> str:
+    """fs/proc/softirqs.c:show_softirqs() (v6.1)."""
+    zeros = f" {0:10d}" * weight(kernel.cpu_online)
+    return _heading(kernel, " " * 20) + "".join(f"{name + ':':>13}{zeros}\n" for name in SOFTIRQS)
+
+
+def default_smp_affinity_show(kernel: Kernel) -> str:
+    """kernel/irq/proc.c:default_affinity_show() (v6.1): all CPUs."""
+    return hex_mask((1 << nr_cpu_ids(kernel)) - 1, nr_cpu_ids(kernel)) + "\n"
+
+
+def irq_dir(kernel: Kernel) -> Dir:
+    """The directory /proc/irq."""
+    top = Dir(PROC, 0o555)
+    top.add_files([Attr("default_smp_affinity", 0o644, default_smp_affinity_show)], kernel)
+    return top
+
+
 CPU: tuple[Attr[Kernel], ...] = (
     Attr("cpuinfo", 0o444, cpuinfo_show),
+    Attr("interrupts", 0o444, interrupts_show),
     Attr("loadavg", 0o444, loadavg_show),
+    Attr("softirqs", 0o444, softirqs_show),
     Attr("stat", 0o444, stat_show),
     Attr("uptime", 0o444, uptime_show),
 )

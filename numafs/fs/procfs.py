@@ -12,7 +12,7 @@ from numafs.kernel.cgroup import descendants
 from numafs.kernel.errors import ENOENT
 
 from .attr import Attr, Caller
-from .proc_cpu import CPU
+from .proc_cpu import CPU, irq_dir
 from .proc_mm import MM
 from .proc_mounts import mounts_show
 from .proc_pid import pids
@@ -78,6 +78,7 @@ def proc_dir(kernel: Kernel) -> Dir:
     top = Dir(PROC, 0o555, find=processes.find, more=processes.names)
     for rows in (ROWS, CPU, MM, ZONES):
         top.add_files(rows, kernel)
+    top.add("irq", irq_dir(kernel))
     top.add("sys", sys_dir(kernel))
 
     def who(caller: Caller) -> Task:
