@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -186,11 +186,13 @@ def split_vma(kernel: Kernel, vma: Vma, at: int) -> Vma:
 
 def vmas_in(mm: Mm, start: int, stop: int) -> Iterator[Vma]:
     """The mappings in [start, stop), one by one, for who splits and joins them on the way."""
-    while vma := next(iter(mm.overlapping(start, stop)), None):
+    while start < stop:
+        i = bisect_right(mm.vmas, start, key=lambda v: v.stop)
+        if i == len(mm.vmas) or mm.vmas[i].start >= stop:
+            return
+        vma = mm.vmas[i]
         start = vma.stop
         yield vma
-        if start >= stop:
-            return
 
 
 def vma_modify(kernel: Kernel, mm: Mm, vma: Vma, start: int, stop: int, **new: object) -> Vma:
