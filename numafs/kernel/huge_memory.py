@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from .mmzone import Zone
 
 __all__ = [
-    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "cut", "do_huge_pmd_anonymous_page", "hugepage_vma_check", "map_huge_page",
-    "split_edges", "split_fault", "split_folio", "split_range", "vma_thp_gfp_mask",
+    "HPAGE_PMD_NR", "HPAGE_PMD_ORDER", "cut", "do_huge_pmd_anonymous_page", "do_huge_pmd_wp_page",
+    "hugepage_vma_check", "map_huge_page", "split_edges", "split_fault", "split_folio", "split_range",
+    "vma_thp_gfp_mask",
 ]
 
 
@@ -165,6 +166,17 @@ def split_edges(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:
         if edge % HPAGE_PMD_NR:
             block = edge // HPAGE_PMD_NR * HPAGE_PMD_NR
             split_range(kernel, vma, block, block + HPAGE_PMD_NR)
+
+
+def do_huge_pmd_wp_page(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:
+    """A write to huge pages that others have, too: the writer copies small pages.
+
+    Simplified: the page itself becomes small pages for the others, too, unless all of it is written.
+    """
+    split_edges(kernel, vma, start, stop)
+    for segment, a, b in vma.present(start, stop):
+        huge = sum(j - i for run, i, j in segment.space.find(a, b) if run.flags & PG.THP)
+        kernel.events.inc(VmEvent.THP_SPLIT_PMD, huge // HPAGE_PMD_NR)
 
 
 def split_range(kernel: Kernel, vma: Vma, start: int, stop: int) -> None:

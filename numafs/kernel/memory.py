@@ -147,7 +147,7 @@ def _touch_present(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, 
         _, shared = _access(kernel, vma, start, stop, write)
     for a, b in shared:
         kernel.events.inc(VmEvent.PGFAULT, b - a)
-        huge_memory.split_range(kernel, vma, a, b)
+        huge_memory.do_huge_pmd_wp_page(kernel, vma, a, b)
         fill_anon(kernel, task, vma, a, b)
 
 

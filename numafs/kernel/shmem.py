@@ -79,18 +79,21 @@ def absent_pages(pages: range, taken: list[range]) -> list[range]:
 
 
 def shmem_fault(kernel: Kernel, task: Task, vma: Vma, start: int, stop: int, write: bool) -> None:
-    """Faults on the unmapped pages [start, stop) of a mapping: each is counted, for memory that is not there
-    yet cannot be mapped around a fault."""
+    """Faults on the unmapped pages [start, stop) of a mapping. A read maps what is there around it, too.
+
+    Simplified: unless all of [start, stop) is there already, each page counts as a fault.
+    """
     inode = vma.file
     assert inode is not None
     delta = vma.start - vma.pgoff
     there = sum(b - a for a, b in inode.space.resident(start - delta, stop - delta))
     shmem_get_pages(kernel, task, inode, start - delta, stop - delta)
-    if not write and there == stop - start:
-        faults = filemap.filemap_map_pages(kernel, vma, start, stop)
-    else:
-        faults = stop - start
+    faults = stop - start
+    if write:
         filemap.map_cached(kernel, vma, start, stop)
+    else:
+        around = filemap.filemap_map_pages(kernel, vma, start, stop)
+        faults = around if there == faults else faults
     kernel.events.inc(VmEvent.PGFAULT, faults)
     if write:
         for run in inode.space.cut(start - delta, stop - delta):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* actor - plays sequences of operations on the real kernel and says what came of each.
  *
- *   gcc -O2 -static -Wall -o actor actor.c;  actor < SCRIPT > RESULTS
+ *   gcc -O2 -static -Wall -o actor actor.c;  actor v1|v2 < SCRIPT > RESULTS
  *
  * The language is that of model.py, which plays the same script on the model: a line is an operation, its
  * result is a line "= 0 TEXT" or "= EINVAL", then a line for each task (T) and group (G) whose state changed.
@@ -29,8 +29,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CG "/sys/fs/cgroup/cpuset/"
-#define VM "/proc/sys/vm/"
+#define V1 "/sys/fs/cgroup/cpuset"
+#define V2 "/sys/fs/cgroup/unified"
+#define VM "/proc/sys/vm"
 #define BASE 0x100000000000UL
 #define STRIDE 0x1000000000UL
 #define PAGE 4096UL
@@ -395,11 +396,18 @@ static void show_task(int i)
 	sched_setaffinity(s->pid, sizeof set, &set);
 }
 
-static const char *files[] = {
+static const char *cg = V1;	/* where the hierarchy is mounted */
+static int v2;
+
+static const char *files_v2[] = {
+	"cpuset.cpus", "cpuset.mems", "cpuset.cpus.effective", "cpuset.mems.effective", "cpuset.cpus.partition",
+	"cgroup.type", "cgroup.subtree_control", "cgroup.threads", NULL,
+};
+static const char *files_v1[] = {
 	"cpuset.cpus", "cpuset.mems", "cpuset.effective_cpus", "cpuset.effective_mems", "cpuset.cpu_exclusive",
 	"cpuset.mem_exclusive", "cpuset.mem_hardwall", "cpuset.memory_migrate", "cpuset.memory_spread_page",
 	"cpuset.memory_spread_slab", "cpuset.sched_load_balance", "cpuset.sched_relax_domain_level",
-	"cgroup.clone_children", "notify_on_release", "tasks",
+	"cgroup.clone_children", "notify_on_release", "tasks", NULL,
 };
 
 static int slot_of(pid_t pid)
@@ -412,21 +420,24 @@ static int slot_of(pid_t pid)
 
 static char *group(const char *name, char *o)
 {
-	char path[512], value[1024];
+	char path[512], value[4096];
 
-	o += sprintf(o, "G %s", name);
-	for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
-		sprintf(path, CG "%s/%s", name, files[i]);
+	const char **files = v2 ? files_v2 : files_v1;
+
+	o += sprintf(o, "G %s", *name ? name : "/");
+	for (unsigned i = 0; files[i]; i++) {
+		sprintf(path, "%s/%s/%s", cg, name, files[i]);
 		if (get(path, value, sizeof value) < 0)
 			continue;
-		if (!strcmp(files[i], "tasks")) {
+		if (!files[i + 1]) {
 			unsigned in = 0;
 			for (char *p = strtok(value, "\n"); p; p = strtok(NULL, "\n"))
-				in |= 1 << slot_of(atoi(p));
+				if (slot_of(atoi(p)) >= 0)
+					in |= 1 << slot_of(atoi(p));
 			o += sprintf(o, " tasks=%x", in);
 		} else {
 			o += sprintf(o, " %.*s", (int)strcspn(value, "\n"), value);
-			if (*value == '\n')
+			if (!*value || *value == '\n')
 				o += sprintf(o, "-");
 		}
 	}
@@ -441,7 +452,7 @@ static void walk(const char *name, void (*visit)(const char *), int down)
 	struct dirent *e;
 	DIR *d;
 
-	sprintf(path, CG "%s", name);
+	sprintf(path, "%s/%s", cg, name);
 	if (!(d = opendir(path)))
 		return;
 	while ((e = readdir(d)))
@@ -479,6 +490,8 @@ static void show_groups(void)
 
 	group_end = now;
 	*now = 0;
+	if (v2)
+		append_group("");
 	walk("", append_group, 1);
 	if (strcmp(now, groups)) {
 		fputs(*now ? now : "G none\n", stdout);
@@ -491,8 +504,15 @@ static void show_groups(void)
 static void remove_group(const char *name)
 {
 	char path[512];
-	sprintf(path, CG "%s", name);
+	sprintf(path, "%s/%s", cg, name);
 	rmdir(path);
+}
+
+static const char *put_in(const char *file, const char *what)
+{
+	char path[512];
+	sprintf(path, "%s/%s", cg, file);
+	return put(path, what);
 }
 
 static void reset(void)
@@ -512,21 +532,23 @@ static void reset(void)
 	}
 	walk("", remove_group, 0);
 	groups[0] = 0;
-	put(VM "zone_reclaim_mode", "0");
-	put(VM "min_unmapped_ratio", "1");
-	put(VM "min_slab_ratio", "5");
-	put(VM "swappiness", "60");
-	put(CG "cgroup.clone_children", "0");
+	put(VM "/zone_reclaim_mode", "0");
+	put(VM "/min_unmapped_ratio", "1");
+	put(VM "/min_slab_ratio", "5");
+	put(VM "/swappiness", "60");
 	/* what the root cpuset remembers of its nodes is set when a task enters it */
 	spawn(&slots[0]);
 	char pid[16];
 	sprintf(pid, "%d", slots[0].pid);
-	mkdir(CG "first", 0755);
-	put(CG "first/cpuset.cpus", "0");
-	put(CG "first/cpuset.mems", "0");
-	put(CG "first/tasks", pid);
-	put(CG "tasks", pid);
-	rmdir(CG "first");
+	put_in(v2 ? "cgroup.subtree_control" : "cgroup.clone_children", v2 ? "+cpuset" : "0");
+	char path[512];
+	sprintf(path, "%s/first", cg);
+	mkdir(path, 0755);
+	put_in("first/cpuset.cpus", "0");
+	put_in("first/cpuset.mems", "0");
+	put_in("first/cgroup.procs", pid);
+	put_in("cgroup.procs", pid);
+	rmdir(path);
 	ask(&slots[0], "exit");
 	bury(&slots[0]);
 }
@@ -557,8 +579,8 @@ static const char *of_files(char *line)
 	int n = b ? b - a : (int)strlen(a);
 
 	b = b ? b + 1 : "";
-	sprintf(path, "%s%.*s", *line == 's' ? VM : CG, n, a);
-	sprintf(path2, CG "%s", b);
+	sprintf(path, "%s/%.*s", *line == 's' ? VM : cg, n, a);
+	sprintf(path2, "%s/%s", cg, b);
 	if (!strncmp(line, "mkdir ", 6))
 		return done(mkdir(path, 0755));
 	if (!strncmp(line, "rmdir ", 6))
@@ -606,8 +628,12 @@ int main(int argc, char **argv)
 {
 	static char line[LINE], told[LINE];
 
-	if (argc > 1)
+	if (argc > 1 && *argv[1] != 'v')
 		return worker(atoi(argv[1]));
+	if (argc > 1 && !strcmp(argv[1], "v2")) {
+		v2 = 1;
+		cg = V2;
+	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (int i = 0; i < SLOTS; i++) {
 		int fds[2];

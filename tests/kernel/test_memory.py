@@ -11,6 +11,7 @@ from numafs.kernel.check import check
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.mm import Task, Vma
 from numafs.kernel.mmzone import PageUse
+from numafs.kernel.page import PG
 from numafs.kernel.vmstat import NodeStat, VmEvent
 from numafs.machine.spec import Disk, DiskFile
 
@@ -264,3 +265,29 @@ def test_sixty_four_gib_are_a_handful_of_steps() -> None:
     assert vma.anon is not None
     assert len(list(vma.anon.runs())) < 10
     assert len(vma.segments) == 1
+
+
+def test_a_huge_page_that_a_child_copies_whole_stays_one_for_the_parent() -> None:
+    kernel = boot(machine(64, 64, thp="always"))
+    task = kernel.tasks.spawn(kernel, "t", cpu=0)
+    start = 512 << 10
+    vma = mmap.mmap(kernel, task, start, 512)
+    memory.touch(kernel, task, start, start + 512, write=True)
+    child = kernel.tasks.fork(kernel, task)
+    memory.touch(kernel, child, start, start + 512, write=True)
+    assert [bool(run.flags & PG.THP) for run, _ in vma.runs()] == [True]
+    assert child.mm is not None
+    [copy] = child.mm.overlapping(start, start + 512)
+    assert [bool(run.flags & PG.THP) for run, _ in copy.runs()] == [False]
+    check(kernel)
+
+
+def test_a_read_of_shared_memory_maps_what_is_there_around_it() -> None:
+    kernel = boot(machine(64, 64))
+    task = kernel.tasks.spawn(kernel, "t", cpu=0)
+    vma = mmap.mmap(kernel, task, 512 << 10, 16, shared=True)
+    memory.touch(kernel, task, vma.start + 1, vma.start + 9, write=True)
+    memory.zap_page_range(kernel, vma, vma.start + 5, vma.start + 8)
+    memory.touch(kernel, task, vma.start + 13, vma.start + 14, write=False)
+    assert memory.vma_stats(kernel, vma).pages == 9
+    check(kernel)
