@@ -162,7 +162,7 @@ class Vma:
     def runs(self) -> Iterator[tuple[Run, int]]:
         """Resident runs that its page tables map, and how many pages of each."""
         for run, a, b in self.mapped():
-            if run.resident:
+            if run.resident and run.mapcount:
                 yield run, b - a
 
 
@@ -190,7 +190,7 @@ class Mm:
     @property
     def swapents(self) -> int:
         """MM_SWAPENTS: page table entries that are swap entries."""
-        return sum(b - a for vma in self.vmas for run, a, b in vma.mapped() if run.swap and not run.resident)
+        return sum(b - a for vma in self.vmas for run, a, b in vma.mapped() if run.swap and not run.mapcount)
 
     def overlapping(self, start: int, stop: int) -> list[Vma]:
         """VMAs that have a page in [start, stop), ascending."""

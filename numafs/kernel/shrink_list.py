@@ -8,8 +8,7 @@ A scan takes pieces of runs from the old end. All pages of a run are alike, so t
 for all of them.
 
 Simplified: writing a page to swap ends at once (its time is charged to who reclaims), so swapped pages are
-freed in the scan that wrote them and not rotated to the tail first. What is wanted back then comes from the disk,
-to where its policy says now, not from the swap cache.
+freed in the scan that wrote them and not rotated to the tail first; but those of MADV_PAGEOUT are.
 Simplified: a huge page that is swapped out is split first, always.
 """
 
@@ -21,7 +20,19 @@ from typing import TYPE_CHECKING
 from . import page_alloc, swap
 from .gfp import GFP_KERNEL
 from .mmzone import Lru
-from .page import HPAGE_PMD_NR, PG, Kind, Run, change, count_pages, leave, move_to_list, split
+from .page import (
+    HPAGE_PMD_NR,
+    PG,
+    Kind,
+    Run,
+    add_to_tail,
+    change,
+    count_pages,
+    del_from_list,
+    leave,
+    move_to_list,
+    split,
+)
 from .vmstat import NodeStat, VmEvent, mod_node_page_state
 from .workingset import lru_note_cost, workingset_age_nonresident, workingset_eviction
 
@@ -51,9 +62,9 @@ class ScanControl:
 
     __slots__ = (
         "anon_cost", "cache_trim_mode", "demote", "dirty", "file_cost", "file_is_tiny", "file_taken",
-        "force_deactivate", "gfp", "immediate", "kswapd", "may_deactivate", "may_swap", "may_unmap", "may_writepage",
-        "no_demotion", "nr_reclaimed", "nr_scanned", "nr_to_reclaim", "order", "priority", "proactive", "reclaim_idx",
-        "skipped_deactivate", "swappiness", "taken", "task", "unqueued_dirty", "writeback", "written",
+        "force_deactivate", "gfp", "immediate", "keep_written", "kswapd", "may_deactivate", "may_swap", "may_unmap",
+        "may_writepage", "no_demotion", "nr_reclaimed", "nr_scanned", "nr_to_reclaim", "order", "priority", "proactive",
+        "reclaim_idx", "skipped_deactivate", "swappiness", "taken", "task", "unqueued_dirty", "writeback", "written",
     )
 
     def __init__(self, nr_to_reclaim: int, reclaim_idx: int, *, task: Task | None = None, kswapd: bool = False) -> None:
@@ -69,6 +80,8 @@ class ScanControl:
         """The user's word for this time."""
         self.priority = DEF_PRIORITY
         self.may_unmap = self.may_swap = self.may_writepage = True
+        self.keep_written = False
+        """What was written to swap stays in the swap cache, next to be freed: nobody waits for memory."""
         self.no_demotion = False
         """Pages are to leave memory, not to go to slower memory."""
         self.demote = False
@@ -321,12 +334,17 @@ def _reclaim(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> int:
     """Write what has no copy, unmap, and free; returns how many pages."""
     kind = run.lane.space.kind
     lazyfree = kind == Kind.ANON and run.flags & PG.SWAPBACKED_CLEAN
+    written = None
     if kind != Kind.FILE and not lazyfree and (run.swap is None or run.flags & PG.DIRTY):
         written = _write_to_swap(kernel, pgdat, run, sc)
         if written is None:
             return 0
         run = written
     _unmap(kernel, run)
+    if written is not None and sc.keep_written:
+        del_from_list(run)
+        add_to_tail(run, INACTIVE_ANON)
+        return 0
     zone, n = run.zone, run.b - run.a
     if lazyfree:
         kernel.events.inc(VmEvent.PGLAZYFREED, n)

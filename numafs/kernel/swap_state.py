@@ -2,6 +2,7 @@
 """The swap cache, from the side of faults: bringing pages back. mm/swap_state.c, mm/memory.c:do_swap_page() (v6.1).
 
 Simplified: swap read-ahead reads the neighbours that the faulting stretch will want anyway, and nothing beyond it.
+A page that is brought back is mapped again in every address space that had it, not only where it was wanted.
 """
 
 from __future__ import annotations

@@ -518,7 +518,7 @@ def _snapshot_refaults(pgdat: Pgdat) -> None:
 def reclaim_runs(kernel: Kernel, runs: list[Run]) -> int:
     """Reclaim these pages now: MADV_PAGEOUT (mm/vmscan.c:reclaim_pages(), v6.1); returns how many were freed."""
     sc = ScanControl(0, len(kernel.machine.zone_types))
-    sc.no_demotion = True
+    sc.no_demotion = sc.keep_written = True
     freed = reclaim_folio_list(kernel, runs, sc)
     kernel.clock.advance(cost_ns(kernel, sc))
     return freed

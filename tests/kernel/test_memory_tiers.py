@@ -177,9 +177,23 @@ def test_pageout_writes_to_swap_and_does_not_demote() -> None:
     task = kernel.tasks.spawn(kernel, "task", cpu=0)
     vma = fill(kernel, task, 1000)
     madvise.madvise(kernel, task, vma.start, vma.stop, "pageout")
-    assert on_nodes(vma) == {}
+    assert memory.vma_stats(kernel, vma).pages == 0
     assert kernel.events[VmEvent.PSWPOUT] == 1000
     assert not kernel.events[VmEvent.PGDEMOTE_DIRECT]
+
+
+def test_what_pageout_wrote_is_found_in_the_swap_cache_where_it_was() -> None:
+    kernel = tiered(TIERED + '[[swap]]\npath = "/dev/vdb"\nsize = "64M"\n')
+    task = kernel.tasks.spawn(kernel, "task", cpu=0)
+    vma = fill(kernel, task, 1000)
+    was = on_nodes(vma)
+    madvise.madvise(kernel, task, vma.start, vma.stop, "pageout")
+    check(kernel)
+    mempolicy.set_mempolicy(kernel, task, Mode.BIND, 0b100, 65)
+    memory.touch(kernel, task, vma.start, vma.stop, write=True)
+    assert on_nodes(vma) == was
+    assert not kernel.events[VmEvent.PSWPIN]
+    check(kernel)
 
 
 def test_huge_pages_are_demoted_whole() -> None:
