@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .remote import Memory
 
-__all__ = ["answer_statfs"]
+__all__ = ["answer_statfs", "read_string"]
 
 FUSE = 0x6573_5546
 SYSFS, PROC, CGROUP = 0x6265_6572, 0x9FA0, 0x27_E0EB

@@ -7,7 +7,8 @@ programs end before that. Then mappings and pages are read from /proc/PID, and t
 under which policy. Where the kernel refuses perf events, new threads are met when they call, and what is there
 is charged by the policy of the moment: before each change of it, and when somebody looks.
 
-Simplified: what a process touched after it was last looked at and before it was killed is not charged.
+Simplified: what a process has touched when it ends and was never looked at is charged from 16 MiB on, and all of it as
+anonymous memory.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from numafs.kernel.mempolicy import mpol_dup
 from numafs.kernel.mm import Mm, Task
 
 from . import pagemap, procs
-from .mirror import Touch, Under, map_areas, settle, touch_pages
+from .mirror import Touch, Under, as_mapped, map_areas, map_unseen, settle, touch_pages
 from .perf import Events, PerfEvents, TaskEvent, fault_rows
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ log = logging.getLogger("numafs.door")
 
 MUCH = 4096
 """Touched pages from which on a process is looked at although nobody looks: its memory may press on others."""
-WORTH_A_LOOK = 256
+WORTH_A_LOOK = 1024
 """Touched pages from which on a process is looked at whenever somebody looks at the machine."""
 LOOK_AGAIN_S = 0.25
 """So old may be what the machine shows of a process that touches little."""
@@ -122,7 +123,7 @@ class Process:
     """When it got its memory: faults before are not on it."""
     copy_of: Process | None = None
     """The parent whose memory it has; the model has not copied that yet."""
-    looked_at: float = 0.0
+    looked_at: float = field(default_factory=time.monotonic)
     lost: bool = False
     """Events are missing: it must be looked at."""
     namespace: str | None = None
@@ -309,7 +310,7 @@ class Follower:
         if others:
             self._seal(task)
         else:
-            self._give_copies(self.processes[task.tgid])
+            self._last_look(self.processes[task.tgid], task)
         leader = self.kernel.tasks.get(task.tgid)
         last = len(others) == 1 and others[0] is leader and task.tgid in self._leaders_gone
         self.kernel.tasks.do_exit(self.kernel, task)
@@ -317,6 +318,31 @@ class Follower:
             self.kernel.tasks.do_exit(self.kernel, leader)
         if last or not others:
             self._gone(task.tgid)
+
+    def _last_look(self, process: Process, task: Task) -> None:
+        """It has ended: charge what the log says that it touched, if that is much, or little beside what is charged.
+
+        What was there cannot be seen any more. Where nothing is known of a mapping it was anonymous memory.
+        """
+        if self.mirrors and (process.areas or sum(map(len, self._samples)) + process.faults >= MUCH):
+            self._sort_faults()
+        if process.faults >= MUCH or (process.faults and process.areas):
+            try:
+                self._charge_unseen(process, task)
+            except (TaskKilled, OSError) as refused:
+                log.debug("process %d had ended: %s", process.tgid, refused)
+        self._give_copies(process)
+
+    def _charge_unseen(self, process: Process, task: Task) -> None:
+        entries, process.log, process.faults = process.log, [], 0
+        for entry in entries:
+            if isinstance(entry, Forked):
+                self._give_copy(process, entry.child)
+                continue
+            for tid, start, stop in _stretches(entry.tids, entry.vpns):
+                map_unseen(self.kernel, process.mm, start, stop)
+                touch = Touch(self.kernel.tasks.get(tid) or task, start, stop, entry.under.get(tid))
+                touch_pages(self.kernel, process.mm, touch, as_mapped(process.mm, start, stop))
 
     def _gone(self, tgid: int) -> None:
         """A process has ended; children that still have its memory get their copies."""
@@ -409,13 +435,6 @@ class Follower:
         self._sort_faults()
         process = self.processes.get(task.tgid)
         if process is not None:
-            self._look(process)
-
-    def charge_if_large(self, task: Task) -> None:
-        """It is about to exit: charge what it touched, if that is much, or little more than is charged already."""
-        self._sort_faults()
-        process = self.processes.get(task.tgid)
-        if process is not None and (process.faults >= WORTH_A_LOOK or (process.faults and process.areas)):
             self._look(process)
 
     def look_at(self, task: Task, start: int, stop: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands in when the daemon of a session dies: without it no program could be started, nor end, any more.
+"""What stands in when the daemon of a session dies: without it no program could be started any more.
 
 While it lives the daemon answers. After that, calls that only told the daemon something go on to the kernel, and those
 that the model answered fail with ENOSYS, as on a kernel without NUMA.
@@ -16,7 +16,7 @@ from . import abi, seccomp
 
 __all__ = ["keep"]
 
-TOLD_ONLY = abi.LOADED | {"exit_group", "statfs", "fstatfs", "statfs64", "fstatfs64"}
+TOLD_ONLY = abi.LOADED | {"statfs", "fstatfs", "statfs64", "fstatfs64", *abi.OPENED}
 RECENT = 64
 """Calls before the one that comes first may have been taken: their ids are the ones before its own."""
 

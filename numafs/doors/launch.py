@@ -26,6 +26,7 @@ from numafs.fs.attr import Attr
 from numafs.fs.tree import Dir
 
 from .mounter import Mounter
+from .namespace import MOUNT_TABLES, PROCESS_FILES
 from .real_tasks import RealTasks
 from .service import Service, reason
 
@@ -202,6 +203,8 @@ class LaunchDoor:
             with self.service.lock:
                 self._supervisor = Supervisor(self.service, self.kernel, strict=self.strict)
                 self._supervisor.loaded.append(self.cover)
+                self._supervisor.opened.append(self.cover_now)
+                self._supervisor.process_files = frozenset(name.encode() for name in (*PROCESS_FILES, *MOUNT_TABLES))
                 self._supervisor.follower.born.append(self._born)
                 self._supervisor.follower.died.append(self._died)
         return self._supervisor
@@ -209,11 +212,17 @@ class LaunchDoor:
     # -- who lives in a session ----------------------------------------------------------------
 
     def cover(self, tgid: int) -> None:
-        """Bind the files of a process of a session, if they are not, and wait for it; without the model's lock."""
+        """Bind the files of a process of a session soon, if they are not."""
         session = self._sessions.get(tgid)
-        if session and session.mounter and tgid not in session.covered:
+        if session and session.mounter and tgid not in session.covered and session.mounter.bind_later(tgid):
             session.covered.add(tgid)
-            session.mounter.bind(tgid)
+
+    def cover_now(self, tgid: int) -> None:
+        """Bind the files of a process of a session and wait for it; without the model's lock."""
+        session = self._sessions.get(tgid)
+        if session and session.mounter:
+            self.cover(tgid)
+            session.mounter.wait()
 
     def _born(self, parent: int, child: int) -> None:
         session = self._sessions.get(parent)

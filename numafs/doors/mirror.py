@@ -21,14 +21,16 @@ from numafs.kernel.inode import Inode
 from numafs.kernel.mm import Mm, Vma
 from numafs.kernel.page import Kind
 
+from .pagemap import Present
+
 if TYPE_CHECKING:
     from numafs.kernel.kernel import Kernel
     from numafs.kernel.mempolicy import Mempolicy
     from numafs.kernel.mm import Segment, Task
 
-    from .pagemap import Area, Present
+    from .pagemap import Area
 
-__all__ = ["Touch", "Under", "map_areas", "settle", "touch_pages"]
+__all__ = ["Touch", "Under", "as_mapped", "map_areas", "map_unseen", "settle", "touch_pages"]
 
 Stretch = tuple[int, int]
 IN_MEMORY = ("/dev/zero", "/memfd:", "/SYSV", "/dev/shm/", "/i915")
@@ -134,6 +136,27 @@ def _insert(kernel: Kernel, mm: Mm, area: Area, start: int, stop: int) -> None:
         vma.file.users += 1
     insort(mm.vmas, vma, key=lambda v: v.start)
     mmap.vma_modify(kernel, mm, vma, start, stop)
+
+
+def map_unseen(kernel: Kernel, mm: Mm, start: int, stop: int) -> None:
+    """Let there be anonymous memory where nobody knows what was mapped."""
+    at = start
+    for vma in [*mm.overlapping(start, stop), None]:
+        end = stop if vma is None else min(vma.start, stop)
+        if at < end:
+            new = Vma(mm, at, end)
+            insort(mm.vmas, new, key=lambda v: v.start)
+            mmap.vma_modify(kernel, mm, new, at, end)
+        if vma is not None:
+            at = vma.stop
+
+
+def as_mapped(mm: Mm, start: int, stop: int) -> list[Present]:
+    """[start, stop) as if all of it were there: of the file where one is mapped."""
+    return [
+        Present(max(vma.start, start), min(vma.stop, stop), vma.file is not None, False)
+        for vma in mm.overlapping(start, stop)
+    ]
 
 
 def _name(area: Area) -> str:

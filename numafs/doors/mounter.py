@@ -31,23 +31,24 @@ class Mounter:
         self.channel = channel
         channel.settimeout(PATIENCE_S)
 
-    def bind(self, pid: int) -> bool:
-        """Bind the files of a process and wait until that is done. Never called with the model's lock held.
+    def bind_later(self, pid: int) -> bool:
+        """Bind the files of a process soon; False if nobody will."""
+        try:
+            self.channel.send(b"%d" % pid, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        return True
+
+    def wait(self) -> bool:
+        """Wait until what was asked for is done. Never called with the model's lock held.
 
         The mounter reads the mount, so the door must be free to answer.
         """
         try:
-            self.channel.send(WAIT + b"%d" % pid)
+            self.channel.send(WAIT)
             return self.channel.recv(16) == DONE
         except OSError:
             return False
-
-    def bind_later(self, pid: int) -> None:
-        """Bind the files of a process soon."""
-        try:
-            self.channel.send(b"%d" % pid, socket.MSG_DONTWAIT)
-        except OSError:
-            return
 
     def close(self) -> None:
         """Let it end."""
@@ -79,10 +80,10 @@ def _serve(channel: socket.socket, root: str, names: tuple[str, ...]) -> NoRetur
         home = own_namespace()
         os.chdir("/")
         while request := channel.recv(32):
-            waiting = request.startswith(WAIT)
-            _bind(int(request.removeprefix(WAIT)), home, root, names)
-            if waiting:
+            if request == WAIT:
                 channel.send(DONE)
+            else:
+                _bind(int(request), home, root, names)
     except OSError:
         pass
     finally:

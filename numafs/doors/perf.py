@@ -38,6 +38,7 @@ RECORD_LOST, RECORD_COMM, RECORD_EXIT, RECORD_FORK, RECORD_SAMPLE = 2, 3, 4, 7, 
 MISC_COMM_EXEC = 1 << 13
 SAMPLE_WORDS = 4
 """A sample: header, pid and tid, time, address."""
+SHORT = 128
 PAGE = mmap.PAGESIZE
 DATA_HEAD, DATA_TAIL = 1024, 1032
 """In struct perf_event_mmap_page."""
@@ -162,7 +163,7 @@ def _ring(descriptor: int) -> mmap.mmap:
     pages = RING_PAGES
     while True:
         try:
-            return mmap.mmap(descriptor, (pages + 1) * PAGE)
+            return mmap.mmap(descriptor, (pages + 1) * PAGE, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         except PermissionError:
             pages //= 2
             if pages < FEWEST_PAGES:
@@ -202,20 +203,15 @@ def _parse(words: Words, events: Events) -> None:
 
 
 def _samples_at(words: Words, at: int) -> int:
-    """How many samples lie one behind the other at a place: looked at piece by piece, because most runs are short."""
+    """How many samples lie one behind the other at a place; most runs are short, and not worth an array."""
     import numpy as np
 
-    count, piece = 0, 64
-    while True:
-        heads = words[at + count * SAMPLE_WORDS : at + (count + piece) * SAMPLE_WORDS : SAMPLE_WORDS]
-        whole = (len(words) - at) // SAMPLE_WORDS - count
-        is_sample = (heads[:whole] & np.uint64(0xFFFF_FFFF)) == RECORD_SAMPLE
-        if not is_sample.all():
-            return count + int(np.argmin(is_sample))
-        count += len(is_sample)
-        if len(is_sample) < piece:
+    for count, head in enumerate(words[at : at + SHORT * SAMPLE_WORDS : SAMPLE_WORDS].tolist()):
+        if head & 0xFFFF_FFFF != RECORD_SAMPLE:
             return count
-        piece *= 8
+    whole = (len(words) - at) // SAMPLE_WORDS
+    is_sample = (words[at : at + whole * SAMPLE_WORDS : SAMPLE_WORDS] & np.uint64(0xFFFF_FFFF)) == RECORD_SAMPLE
+    return whole if is_sample.all() else int(np.argmin(is_sample))
 
 
 def _enter(record: bytes, events: Events) -> None:

@@ -4,8 +4,8 @@
 Plain ctypes. kernel/seccomp.c, include/uapi/linux/{seccomp,filter}.h. Needs Linux 5.5; 5.19 keeps signal
 handlers from interrupting a call that has been received.
 
-The filter reads nothing but the call's number and architecture, so that the kernel knows once and for all
-which calls it lets pass, and does not run it for them.
+Of most calls the filter reads nothing but the number and architecture, so that the kernel knows once and for all
+which it lets pass, and does not run it for them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .abi import ABIS, NOTIFIED, REFUSED, SECCOMP, Abi
+from .abi import ABIS, NOT_READ, NOTIFIED, OPENED, REFUSED, SECCOMP, Abi
 
 __all__ = ["Notification", "build_filter", "id_valid", "install_filter", "proceed", "receive", "respond"]
 
 RET_ALLOW, RET_NOTIFY, RET_ERRNO = 0x7FFF_0000, 0x7FC0_0000, 0x0005_0000
-LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
-OFFSET_NUMBER, OFFSET_ARCH = 0, 4
+LOAD, JUMP_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x45, 0x06
+OFFSET_NUMBER, OFFSET_ARCH, OFFSET_ARGUMENTS = 0, 4, 16
 """In struct seccomp_data."""
 
 SET_MODE_FILTER = 1
@@ -70,8 +70,11 @@ def build_filter(abis: tuple[Abi, ...] = ABIS) -> bytes:
 def _block(abi: Abi) -> list[bytes]:
     """What is done with calls of one architecture."""
     refused = [number for name, number in abi.numbers.items() if name in REFUSED]
-    notified = [number for name, number in abi.numbers.items() if name in NOTIFIED]
+    notified = [number for name, number in abi.numbers.items() if name in NOTIFIED and name not in OPENED]
     block = [_instruction(LOAD, 0, 0, OFFSET_NUMBER)]
+    for name, flags in OPENED.items():
+        if name in abi.numbers:
+            block += _opening(abi.numbers[name], flags)
     for number in refused:
         block.append(_instruction(JUMP_EQUAL, 0, 1, number))
         block.append(_instruction(RETURN, 0, 0, RET_ERRNO | errno.ENOSYS))
@@ -80,6 +83,15 @@ def _block(abi: Abi) -> list[bytes]:
     block.append(_instruction(RETURN, 0, 0, RET_ALLOW))
     block.append(_instruction(RETURN, 0, 0, RET_NOTIFY))
     return block
+
+
+def _opening(number: int, flags: int) -> list[bytes]:
+    """Notify of an open that is for reading only."""
+    return [
+        _instruction(JUMP_EQUAL, 0, 4, number), _instruction(LOAD, 0, 0, OFFSET_ARGUMENTS + 8 * flags),
+        _instruction(JUMP_SET, 0, 1, NOT_READ), _instruction(RETURN, 0, 0, RET_ALLOW),
+        _instruction(RETURN, 0, 0, RET_NOTIFY),
+    ]
 
 
 def install_filter() -> int:

@@ -21,7 +21,7 @@ from numafs.kernel.errors import TaskKilled
 
 from . import abi, procs, seccomp
 from .calls import CALLS, Call, Sees, as_int, seen_range
-from .filesystem_type import answer_statfs
+from .filesystem_type import answer_statfs, read_string
 from .follow import Follower
 from .remote import Gone, RemoteMemory
 from .vdso import NoVdso, VdsoPatcher
@@ -62,6 +62,9 @@ class Supervisor:
         self.follower = Follower(kernel)
         self.loaded: list[Callable[[int], None]] = []
         """Told the pid of each new process and program before it runs; without the lock, as it may use the mount."""
+        self.opened: list[Callable[[int], None]] = []
+        """Told whose file of /proc/PID is about to be opened for reading, if its name is among `process_files`."""
+        self.process_files: frozenset[bytes] = frozenset()
         self._sessions: dict[int, Session] = {}
         self._queue: deque[tuple[Session, Notification]] = deque()
         self._buffer = bytearray(seccomp.RECEIVED.size)
@@ -201,10 +204,8 @@ class Supervisor:
             return self._model_call(session, CALLS[name], call, memory)
         if name in abi.LOADED:
             self._program_loaded(session, call.tid)
-        elif name in abi.BEGUN:
-            self._begun(session, call.tid)
-        elif name == "exit_group":
-            self._exits(session, call.tid)
+        elif name in abi.OPENED:
+            self._opens(session, call, memory, name)
         else:
             return answer_statfs(name, call.tid, call.arguments, memory)
         return None
@@ -270,16 +271,15 @@ class Supervisor:
         for hook in self.loaded:
             hook(task.tgid)
 
-    def _begun(self, session: Session, tid: int) -> None:
-        """A thread begins; it may be the first of a process that has no program of its own."""
+    def _opens(self, session: Session, call: Notification, memory: RemoteMemory, name: str) -> None:
+        """A file is opened: one of a process must be the model's by now."""
+        path = read_string(memory, call.arguments[abi.OPENED[name] - 1])
+        directory, _, base = path.rpartition(b"/")
+        if base not in self.process_files:
+            return
         with self.service.lock:
-            task = self._caller(session, tid)
-        for hook in self.loaded:
-            hook(task.tgid)
-
-    def _exits(self, session: Session, tid: int) -> None:
-        with self.service.lock:
-            self.follower.drain()
-            task = self.kernel.tasks.get(tid)
-            if task is not None:
-                self.follower.charge_if_large(task)
+            task = self._caller(session, call.tid)
+            of = directory.removeprefix(b"/proc/").split(b"/")[0]
+            tgid = self.follower.global_pid(task, int(of)) if of.isdigit() else task.tgid
+        for hook in self.opened:
+            hook(tgid)
