@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from math import gcd, lcm
 from typing import TYPE_CHECKING
 
+from .mm_inline import count_pages
 from .mmzone import Lru, Pgdat, Zone
-from .page import PG, Kind, Lane, Run, Space, count_pages
+from .page import PG, Kind, Lane, Run, Space
 from .vmstat import NodeStat, ZoneStat
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from . import memcontrol, mempolicy, mlock, page_alloc, page_writeback, readahea
 from .errors import EFAULT, EINVAL
 from .gfp import GFP_HIGHUSER_MOVABLE, Gfp
 from .inode import Inode
+from .mm_inline import change, enter, leave, rejoin
 from .mmzone import Lru
-from .page import PG, Kind, Run, Space, change, enter, leave, rejoin, remove
+from .page import PG, Kind, Run, Space, remove
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:

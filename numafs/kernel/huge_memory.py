@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from . import khugepaged, memcontrol, memory, mempolicy, mlock, page_alloc
 from .gfp import GFP_TRANSHUGE_LIGHT, Gfp
+from .mm_inline import change, enter
 from .mmzone import Lru
-from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, Space, change, enter
+from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, Space
 from .page_alloc import Placement
 from .vmstat import VmEvent
 

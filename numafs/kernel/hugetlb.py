@@ -14,9 +14,10 @@ from .errors import EFAULT, EINVAL
 from .gfp import GFP_HIGHUSER_MOVABLE, Gfp
 from .inode import Inode
 from .mempolicy import Mempolicy, Mode
+from .mm_inline import change, enter, leave
 from .mmzone import Hstate, HugePool, Lru, PageUse
 from .nodemask import Mask, next_member_in
-from .page import PG, Kind, Run, Space, change, enter, leave
+from .page import PG, Kind, Run, Space
 from .page_alloc import Placement
 from .vmstat import VmEvent
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from .filemap import Inode
 from .mm import Mm, Vma
+from .mm_inline import enter
 from .mmzone import Lru, PageUse, Pgdat, Zone
-from .page import PG, Kind, Run, Space, enter
+from .page import PG, Kind, Run, Space
 from .slab import take_boot_slabs
 from .vmstat import NodeStat, ZoneStat, mod_node_page_state, mod_zone_page_state
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from . import huge_memory, khugepaged, memory, mmap, readahead, swap, swap_state, vmscan
 from .errors import EBUSY, EINVAL, ENOMEM
 from .khugepaged import ScanResult
-from .page import HPAGE_PMD_NR, PG, Kind, Run, change
+from .mm_inline import change
+from .page import HPAGE_PMD_NR, PG, Kind, Run
 
 if TYPE_CHECKING:
     from .kernel import Kernel

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import huge_memory, mmap, page, page_alloc
+from . import huge_memory, mm_inline, mmap, page, page_alloc
 from .errors import EFAULT, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM
 from .gfp import GFP_HIGHUSER_MOVABLE, Gfp
 from .mempolicy import (
@@ -288,7 +288,7 @@ def _clip(pages: range, start: int, stop: int) -> range:
 def _replace(kernel: Kernel, run: Run, shares: list[tuple[range, Zone]]) -> int:
     """The pages of `run` live in these places now, in lanes of their spacing, in the same state; returns the cost."""
     space, old, lru, n = run.space, run.zone, run.lru, run.n
-    page.leave(run)
+    mm_inline.leave(run)
     page_alloc.free_pages(kernel, old, n)
     cost = 0
     for pages, zone in shares:
@@ -296,6 +296,6 @@ def _replace(kernel: Kernel, run: Run, shares: list[tuple[range, Zone]]) -> int:
         first = pages.start // width
         new = Run(space.lane(width, pages.start % width), first, first + len(pages), zone, run.flags, run.memcg)
         new.mapcount, new.swap = run.mapcount, run.swap
-        page.enter(new, lru)
+        mm_inline.enter(new, lru)
         cost += count_copy(kernel, old, zone, len(pages), new.flags)
     return cost

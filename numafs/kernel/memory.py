@@ -35,8 +35,9 @@ from . import (
 )
 from .errors import EFAULT
 from .gfp import GFP_HIGHUSER_MOVABLE
+from .mm_inline import change, enter, leave, rejoin
 from .mmzone import Lru
-from .page import PG, Kind, Run, Space, change, enter, leave, rejoin, remove, stretches
+from .page import PG, Kind, Run, Space, remove, stretches
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:

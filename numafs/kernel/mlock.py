@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from . import memory, mmap, rmap
 from .errors import ENOMEM
+from .mm_inline import change, move_to_list
 from .mmzone import Lru
-from .page import PG, Kind, Run, change, move_to_list
+from .page import PG, Kind, Run
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:

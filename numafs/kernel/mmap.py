@@ -11,7 +11,8 @@ from . import huge_memory, hugetlb, memory, pgalloc, shmem
 from .errors import EEXIST, EINVAL, ENOMEM
 from .mempolicy import mpol_dup, mpol_equal
 from .mm import Mm, Segment, Vma
-from .page import Kind, change
+from .mm_inline import change
+from .page import Kind
 
 if TYPE_CHECKING:
     from .filemap import Inode

@@ -127,7 +127,7 @@ class Pgdat:
     """A possible node (pg_data_t)."""
 
     def __init__(self, nid: int, zone_types: tuple[str, ...]) -> None:
-        from .page import new_lru_list
+        from .mm_inline import new_lru_list
 
         self.nid = nid
         self.online = False

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import huge_memory, page, page_alloc
+from . import huge_memory, mm_inline, page, page_alloc
 from .gfp import GFP_TRANSHUGE, Gfp
 from .memory_tiers import node_is_toptier
 from .nodemask import Mask
@@ -146,7 +146,7 @@ def move_to(kernel: Kernel, piece: Piece, zone: Zone, order: int) -> int:
             continue
         old, n = run.zone, run.n
         _folio_migrate_flags(kernel, run, zone)
-        page.to_zone(run, zone)
+        mm_inline.to_zone(run, zone)
         freed[old] += n
         cost += count_copy(kernel, old, zone, n, run.flags)
     # Only now: a huge page may be several runs, of which some are locked.
@@ -206,7 +206,7 @@ def _migrate_hugetlb(kernel: Kernel, piece: Piece, where: Placement, gfp: Gfp) -
             old = run.zone
             zone.pgdat.hugepages[size].free_in[zone] -= 1
             old.pgdat.hugepages[size].free_in[old] += 1
-            page.to_zone(run, zone)
+            mm_inline.to_zone(run, zone)
             cost += count_copy(kernel, old, zone, size, run.flags)
     kernel.clock.advance(cost)
     return failed

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import mempolicy, page, page_alloc
+from . import mempolicy, mm_inline, page, page_alloc
 from .gfp import GFP_MISPLACED, GFP_TRANSHUGE_LIGHT, Gfp
 from .memory_tiers import node_is_toptier
+from .mm_inline import change
 from .mmzone import Wmark
 from .mover import Piece, move_to, put_pages
 from .numa_balancing import (
@@ -23,7 +24,7 @@ from .numa_balancing import (
     task_numa_fault,
 )
 from .numa_promotion import should_numa_migrate_memory
-from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run, change
+from .page import HPAGE_PMD_NR, HPAGE_PMD_ORDER, PG, Kind, Run
 from .page_alloc import Placement
 from .vmscan import wakeup_kswapd
 from .vmstat import NodeStat, VmEvent, mod_node_page_state
@@ -83,7 +84,7 @@ def _fault(kernel: Kernel, task: Task, vma: Vma, run: Run, vpn: int) -> None:
     if wanted:
         moved = migrate_misplaced_page(kernel, task, vma, run, target, wanted)
     else:
-        page.rejoin(run)
+        mm_inline.rejoin(run)
     stayed = NumaFault(last, nid, n - wanted, local=local, shared=shared, no_group=not vma.write)
     went = replace(stayed, nid=target, pages=moved, migrated=True)
     refused = replace(stayed, pages=wanted - moved, failed=True)

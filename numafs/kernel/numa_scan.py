@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import huge_memory, mempolicy
 from .memory_tiers import node_is_toptier
+from .mm_inline import change, rejoin
 from .mover import vma_migratable
 from .numa_balancing import (
     MSEC,
@@ -25,7 +26,7 @@ from .numa_balancing import (
     task_scan_max,
     task_scan_start,
 )
-from .page import HPAGE_PMD_NR, PG, Kind, Run, change, rejoin
+from .page import HPAGE_PMD_NR, PG, Kind, Run
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from . import page_alloc
 from .backing_dev import WritebackIo
-from .page import PG, Kind, add_to_tail, change, del_from_list
+from .mm_inline import add_to_tail, change, del_from_list
+from .page import PG, Kind
 from .vmstat import NodeStat, VmEvent, mod_node_page_state
 
 if TYPE_CHECKING:

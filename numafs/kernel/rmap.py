@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .page import PG, Kind, change, stretches
+from .mm_inline import change
+from .page import PG, Kind, stretches
 
 if TYPE_CHECKING:
     from .kernel import Kernel

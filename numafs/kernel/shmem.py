@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from . import filemap, memcontrol, mempolicy, page_alloc, swap_state
 from .gfp import GFP_HIGHUSER_MOVABLE
+from .mm_inline import enter
 from .mmzone import Lru
-from .page import Kind, Run, Space, enter, remove
+from .page import Kind, Run, Space, remove
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:

@@ -19,20 +19,9 @@ from typing import TYPE_CHECKING
 
 from . import page_alloc, swap
 from .gfp import GFP_KERNEL
+from .mm_inline import add_to_tail, change, count_pages, del_from_list, leave, move_to_list
 from .mmzone import Lru
-from .page import (
-    HPAGE_PMD_NR,
-    PG,
-    Kind,
-    Run,
-    add_to_tail,
-    change,
-    count_pages,
-    del_from_list,
-    leave,
-    move_to_list,
-    split,
-)
+from .page import HPAGE_PMD_NR, PG, Kind, Run, split
 from .vmstat import NodeStat, VmEvent, mod_node_page_state
 from .workingset import lru_note_cost, workingset_age_nonresident, workingset_eviction
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import EBUSY, EINVAL
+from .mm_inline import change, move_to_list
 from .mmzone import Lru
-from .page import PG, Kind, Run, change, move_to_list
+from .page import PG, Kind, Run
 from .vmstat import VmEvent
 from .workingset import workingset_age_nonresident
 

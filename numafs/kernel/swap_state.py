@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from . import huge_memory, memcontrol, mempolicy, page_alloc, page_writeback, rmap, swap, workingset
 from .gfp import GFP_HIGHUSER_MOVABLE
+from .mm_inline import change, count_pages, enter
 from .mmzone import Lru
-from .page import PG, Run, Space, change, count_pages, enter, remove
+from .page import PG, Run, Space, remove
 from .vmstat import VmEvent
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .mm_inline import shed
 from .mmzone import Lru
-from .page import PG, Kind, Run, shed
+from .page import PG, Kind, Run
 from .vmstat import NodeStat, mod_node_page_state
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from numafs.kernel import page_alloc
 from numafs.kernel.gfp import GFP_HIGHUSER_MOVABLE, Gfp
 from numafs.kernel.kernel import Kernel
 from numafs.kernel.mm import Mm, Task, Vma
+from numafs.kernel.mm_inline import enter
 from numafs.kernel.mmzone import Lru, Pgdat
-from numafs.kernel.page import PG, Kind, Run, Space, enter
+from numafs.kernel.page import PG, Kind, Run, Space
 from numafs.kernel.page_alloc import Placement
 from numafs.kernel.sysctl import Sysctl
 from numafs.kernel.vmstat import ZoneStat, mod_zone_page_state

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from numafs.kernel.mm_inline import enter
 from numafs.kernel.mmzone import Lru
-from numafs.kernel.page import Kind, Run, Space, enter
+from numafs.kernel.page import Kind, Run, Space
 
 from .machines import small_kernel
 

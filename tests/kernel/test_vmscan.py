@@ -8,8 +8,9 @@ import pytest
 from numafs.kernel import swap
 from numafs.kernel.gfp import GFP_HIGHUSER_MOVABLE, GFP_KERNEL
 from numafs.kernel.kernel import Kernel
+from numafs.kernel.mm_inline import change, move_to_list
 from numafs.kernel.mmzone import Lru, PageUse, Pgdat, Wmark, Zone
-from numafs.kernel.page import PG, Kind, Space, change, move_to_list
+from numafs.kernel.page import PG, Kind, Space
 from numafs.kernel.page_alloc import Placement
 from numafs.kernel.shrink_list import ScanControl
 from numafs.kernel.vmscan import (
