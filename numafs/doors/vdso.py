@@ -25,7 +25,7 @@ AT_SYSINFO_EHDR = 33
 VDSO_SIZE = 0x2000
 TABLE, TABLE_CPUS = 0x1C00, 256
 """Where in the vDSO the table is, and for how many real CPUs."""
-PT_DYNAMIC, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_GNU_HASH = 2, 4, 5, 6, 0x6FFF_FEF5
+PT_DYNAMIC, DT_HASH, DT_STRTAB, DT_SYMTAB = 2, 4, 5, 6
 
 
 class NoVdso(Exception):

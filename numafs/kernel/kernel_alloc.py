@@ -33,8 +33,6 @@ __all__ = [
 ]
 
 MAX_ORDER = 10
-VMALLOC_BULK = 100
-"""Pages that vmalloc asks for at a time."""
 
 
 @dataclass

@@ -157,11 +157,6 @@ class Space:
         self.nrpages = 0
         """Resident pages."""
 
-    @property
-    def file_lru(self) -> bool:
-        """Do its pages go to the file lists (as opposed to the swap-backed ones)?"""
-        return self.kind == Kind.FILE
-
     def lane(self, width: int, i: int) -> Lane:
         """Lane `i` of the lanes of this width, which are made if missing."""
         lanes = self.groups.get(width)

@@ -51,7 +51,7 @@ class ScanControl:
 
     __slots__ = (
         "anon_cost", "cache_trim_mode", "demote", "dirty", "file_cost", "file_is_tiny", "file_taken",
-        "force_deactivate", "gfp", "immediate", "keep_written", "kswapd", "may_deactivate", "may_swap", "may_unmap",
+        "force_deactivate", "gfp", "keep_written", "kswapd", "may_deactivate", "may_swap", "may_unmap",
         "may_writepage", "no_demotion", "nr_reclaimed", "nr_scanned", "nr_to_reclaim", "order", "priority", "proactive",
         "reclaim_idx", "skipped_deactivate", "swappiness", "taken", "task", "unqueued_dirty", "writeback", "written",
     )
@@ -87,7 +87,7 @@ class ScanControl:
 
     def clear_counts(self) -> None:
         """Before each node: what the inactive lists consisted of (sc->nr)."""
-        self.dirty = self.unqueued_dirty = self.writeback = self.immediate = self.taken = self.file_taken = 0
+        self.dirty = self.unqueued_dirty = self.writeback = self.taken = self.file_taken = 0
 
 
 # ---------------------------------------------------------------- taking pieces
@@ -312,7 +312,6 @@ def _activate(kernel: Kernel, run: Run) -> None:
 def _postpone_writeback(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> None:
     """Pages on their way to the disk: to be freed when they are there."""
     if sc.kswapd and run.flags & PG.RECLAIM and pgdat.writeback_congested:
-        sc.immediate += run.n
     else:
         change(run, set=PG.RECLAIM)
         sc.writeback += run.n
