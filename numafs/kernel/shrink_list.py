@@ -311,8 +311,7 @@ def _activate(kernel: Kernel, run: Run) -> None:
 
 def _postpone_writeback(kernel: Kernel, pgdat: Pgdat, run: Run, sc: ScanControl) -> None:
     """Pages on their way to the disk: to be freed when they are there."""
-    if sc.kswapd and run.flags & PG.RECLAIM and pgdat.writeback_congested:
-    else:
+    if not (sc.kswapd and run.flags & PG.RECLAIM and pgdat.writeback_congested):
         change(run, set=PG.RECLAIM)
         sc.writeback += run.n
     _activate(kernel, run)
