@@ -85,7 +85,7 @@ def page_range(kernel: Kernel, start: int, length: int) -> tuple[int, int]:
 def set_mempolicy(kernel: Kernel, task: Task, arguments: Arguments, memory: Memory) -> int:
     """mm/mempolicy.c:kernel_set_mempolicy() (v6.1)."""
     mode, nmask, maxnode = as_int(arguments[0]), arguments[1], arguments[2]
-    mempolicy.sanitize_mpol_flags(mode)
+    mempolicy.sanitize_mpol_flags(mode, kernel.features)
     mempolicy.set_mempolicy(kernel, task, mode, read_nodes(kernel, memory, nmask, maxnode), maxnode)
     return 0
 
@@ -106,7 +106,7 @@ def get_mempolicy(kernel: Kernel, task: Task, arguments: Arguments, memory: Memo
 def mbind(kernel: Kernel, task: Task, arguments: Arguments, memory: Memory) -> int:
     """mm/mempolicy.c:kernel_mbind() (v6.1)."""
     start, length, mode, nmask, maxnode, flags = arguments
-    mempolicy.sanitize_mpol_flags(as_int(mode))
+    mempolicy.sanitize_mpol_flags(as_int(mode), kernel.features)
     mask = read_nodes(kernel, memory, nmask, maxnode)
     first, stop = page_range(kernel, start, length)
     mbinding.mbind(kernel, task, first, stop, as_int(mode), mask, maxnode, flags & 0xFFFF_FFFF)

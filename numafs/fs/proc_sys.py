@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """/proc/sys/vm and /proc/sys/kernel: one row a knob, with the numbers that it takes.
 
-kernel/sysctl.c:vm_table[], kern_table[], mm/hugetlb.c and mm/compaction.c (v6.1). What a value
+kernel/sysctl.c:vm_table[], kern_table[], mm/hugetlb.c and mm/compaction.c (v6.1; what is newer v6.18). What a value
 does is the model's (`kernel.vm.set`).
 
 Simplified: of /proc/sys/kernel, only what this tree is about.
@@ -195,6 +195,12 @@ VM: tuple[Attr[Kernel], ...] = (
 ZONE_RECLAIM_INTERVAL = integer("zone_reclaim_interval", 0)
 """Seconds between two attempts at a node; of Linux 2.6.16."""
 
+NEWER = (
+    integer("defrag_mode", 0, 1), integer("memfd_noexec", 0, 2), integer("vfs_cache_pressure_denom", 100),
+)
+"""Knobs of newer kernels, each with a feature of its name."""
+
+
 def constant(name: str, text: str) -> Attr[Kernel]:
     """A file that always says the same."""
     return Attr(name, 0o444, lambda kernel: text)
@@ -215,6 +221,7 @@ def sys_dir(kernel: Kernel) -> Dir:
     top = Dir(SYSCTL, 0o555)
     vm = top.dir("vm")
     vm.add_files(VM, kernel)
+    vm.add_files((row for row in NEWER if kernel.has(row.name)), kernel)
     if kernel.has("zone_reclaim_interval"):
         vm.add_files((ZONE_RECLAIM_INTERVAL,), kernel)
     top.dir("kernel").add_files(KERNEL, kernel)

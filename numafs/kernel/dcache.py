@@ -167,7 +167,7 @@ class DentryCache(Shrinker):
 
     def count_objects(self, kernel: Kernel, pgdat: Pgdat) -> int:
         """fs/super.c:super_cache_count() (v6.1): what vfs_cache_pressure makes of it."""
-        return sum(self._counts(pgdat)) * kernel.vm.vfs_cache_pressure // 100
+        return sum(self._counts(pgdat)) * kernel.vm.vfs_cache_pressure // kernel.vm.vfs_cache_pressure_denom
 
     def scan_objects(self, kernel: Kernel, task: Task | None, pgdat: Pgdat, nr_to_scan: int) -> int:
         """fs/super.c:super_cache_scan() (v6.1): names first, since they keep inodes."""

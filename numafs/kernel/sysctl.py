@@ -32,6 +32,10 @@ class Sysctl:
     min_slab_ratio = 5
     swappiness = 60
     vfs_cache_pressure = 100
+    vfs_cache_pressure_denom = 100
+    """Only kernels with the features show this one and the next two."""
+    defrag_mode = 0
+    memfd_noexec = 0
     # Watermarks.
     min_free_kbytes = 0
     user_min_free_kbytes = -1

@@ -292,6 +292,7 @@ FEATURES: Mapping[str, frozenset[str]] = {
         "weighted_interleave",  # MPOL_WEIGHTED_INTERLEAVE and its weights in /sys/kernel/mm/mempolicy
         "balancing_preferred_many",  # MPOL_F_NUMA_BALANCING goes with MPOL_PREFERRED_MANY too
         # What it shows besides.
+        "defrag_mode", "memfd_noexec", "vfs_cache_pressure_denom",
         "balloon_pages", "demotion_node_items", "direct_map_collapses", "free_pages_blocks", "hugetlb_node_item",
         "iommu_pages", "kernel_file_pages", "memmap_pages", "oom_rss_breakdown", "pcp_high_auto",
         "promo_watermark_line", "promote_candidate_nrl", "reclaim_events_by_khugepaged", "thp_underused",

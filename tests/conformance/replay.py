@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""python3 -m tests.conformance.replay [-v] [NAME ...]: system calls on cpuset files, against what Linux 6.1 did.
+"""python3 -m tests.conformance.replay [-v] [NAME ...]: system calls on cpuset files, against what Linux did.
 
 The scripts in cpuset/harness are those that made the recordings: each line of output is a call and its result.
 """
@@ -21,7 +21,10 @@ __all__ = ["main", "recordings", "replay"]
 
 MOUNTS = {
     "v1": ("sys/fs/cgroup/cpuset", "cpuset."), "legacy": ("dev/cpuset", ""), "v2": ("sys/fs/cgroup/unified", "cpuset."),
+    "host": ("sys/fs/cgroup/cpuset", "cpuset."),
 }
+MACHINES = {"v2": "seed4-v2", "host": "host"}
+"""For recordings that were not made on seed4: `host` is a machine of one node with Linux 6.18."""
 CPUSET = HERE / "cpuset"
 
 
@@ -34,7 +37,7 @@ def run(name: str) -> list[str]:
     """The lines that the script of a recording prints on a fresh mount."""
     script, _, kind = name.rpartition("-")
     place, prefix = MOUNTS[kind]
-    machine = "seed4-v2" if kind == "v2" else "seed4"
+    machine = MACHINES.get(kind, "seed4")
     with mounted(machine, "kill,release_agent") as root, tempfile.TemporaryDirectory(prefix="numafs-replay.") as work:
         if kind == "v2":
             (root / place / "cgroup.subtree_control").write_text("+cpuset")
@@ -48,7 +51,16 @@ def run(name: str) -> list[str]:
 
 def calls(lines: list[str]) -> list[str]:
     """The lines that tell of calls, without what differs from machine to machine."""
-    return [_neutral(line) for line in lines if line.strip() and not line.startswith("#")]
+    return [_neutral(line) for line in _from_first_group(lines) if line.strip() and not line.startswith("#")]
+
+
+def _from_first_group(lines: list[str]) -> list[str]:
+    """Inode numbers of groups, counted from that of the first: there may have been others before the recording."""
+    numbers = [re.fullmatch(r"(ino fx\S*(?: again)? = )(\d+)", line) for line in lines]
+    first = next((int(found[2]) for found in numbers if found), 0)
+    return [
+        f"{found[1]}{int(found[2]) - first}" if found else line for line, found in zip(lines, numbers, strict=True)
+    ]
 
 
 _NEUTRAL = (

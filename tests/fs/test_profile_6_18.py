@@ -116,6 +116,21 @@ def test_the_mempolicy_directory_is_that_of_the_running_kernel(root: Root):
         assert root.follow(f"{path}/{name}").mode == os.stat(f"/{path}/{name}").st_mode & 0o777
 
 
+def test_the_knobs_are_those_of_the_running_kernel(root: Root):
+    running("/proc/version")
+    mine = set(root.follow("proc/sys/vm").names())  # type: ignore[attr-defined]
+    theirs = set(os.listdir("/proc/sys/vm"))
+    assert {name for name in mine - theirs if not name.startswith("memory_failure")} == set()
+    assert theirs - mine <= {"shrink_inodes_with_pagecache"}  # of this machine's kernel alone
+
+
+def test_the_pressure_on_caches_is_a_fraction_of_the_denominator(root: Root, kernel: Kernel, refused: Refused):
+    with refused(errno.EINVAL):
+        root.write_text("proc/sys/vm/vfs_cache_pressure_denom", "99")
+    root.write_text("proc/sys/vm/vfs_cache_pressure_denom", "1000")
+    assert kernel.vm.vfs_cache_pressure_denom == 1000
+
+
 @pytest.mark.parametrize("text", ["x", "-1", "1 foo", "1 swappiness=300", "1 swappiness=-1", "0x1000x", "1 1"])
 def test_whatever_is_wrong_with_a_request_to_reclaim_is_eagain(root: Root, refused: Refused, text: str):
     with refused(errno.EAGAIN):
