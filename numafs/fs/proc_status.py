@@ -145,9 +145,9 @@ def status_show_of(kernel: Kernel, task: Task) -> str:
 
 
 def status_of_real(kernel: Kernel, task: Task, text: str) -> str:
-    """What the host says of a real process, but for where it may run and where its memory may come from."""
-    ours = _rest(kernel, task).splitlines(keepends=True)
-    places = {line.partition(":")[0]: line for line in ours if "_allowed" in line}
+    """What the host says of a real process, but for where it may run, where its memory may come from, and its swap."""
+    ours = (_memory(kernel, task) + _rest(kernel, task)).splitlines(keepends=True)
+    places = {line.partition(":")[0]: line for line in ours if "_allowed" in line or line.startswith("VmSwap:")}
     return "".join(places.get(line.partition(":")[0], line) for line in text.splitlines(keepends=True))
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from .transcript import Step, compare, errno_of, parse, render, step_difference
 
 FLOOR = {"a": 99, "b": 97, "c": 97, "d": 98, "e": 97, "f": 94}
 """Percent of the commands of a group that are equal."""
+REAL_FLOOR = {
+    "a07": 70, "b01": 93, "b03": 95, "b08": 100, "b10": 95, "d03": 93, "d06": 94, "e01": 100, "e03": 96, "e05": 93,
+}
+"""The same of the real memtool, where this machine has the room: none maps a file of a mount shared."""
 RECORDING_FLOOR = {"t10_v2-v2": 88}
 """Percent of the lines of a recording that are equal, if not 95; files of most controllers are not there."""
 
@@ -36,6 +41,17 @@ def test_scenarios_go_as_recorded(group: str) -> None:
     equal, total = sum(good for good, _, _ in scores), sum(of for _, of, _ in scores)
     differing = [f"{d.scenario}: {d.recorded.command}: {d.why}" for _, _, differences in scores for d in differences]
     assert 100 * equal >= FLOOR[group] * total, "\n".join(differing)
+
+
+@pytest.mark.usefixtures("fuse")
+@pytest.mark.skipif(bool(why_not_inside()), reason=why_not_inside())
+@pytest.mark.parametrize("name", REAL_FLOOR)
+def test_memory_of_real_programs_goes_as_recorded(name: str) -> None:
+    """The real memtool, whose system calls and page faults the model sees."""
+    (scenario,) = (each for each in scenarios() if each.name.startswith(name))
+    equal, total, differences = score(replace(scenario, needs=scenario.needs | {"tools"}), "seed4")
+    differing = [f"{d.recorded.command}: {d.why}" for d in differences]
+    assert 100 * equal >= REAL_FLOOR[name] * total, "\n".join(differing)
 
 
 @pytest.mark.usefixtures("fuse")

@@ -345,6 +345,49 @@ def test_a_program_without_room_on_its_nodes_is_killed(machine, kernel):
     assert child.wait(20) == -signal.SIGKILL
 
 
+def test_memory_that_nobody_faulted_in_is_found_when_somebody_looks(machine):
+    program = """
+set_policy(BIND, 2)
+a = libc.mmap(None, 100 * PAGE, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE, -1, 0)
+print(nodes_of(a, 100))"""
+    assert guest(machine, program) == "N2=100"
+
+
+def test_a_mapping_that_moves_is_charged_where_it_is(machine):
+    program = """
+libc.mremap.restype = ctypes.c_void_p
+a = alloc(100); touch(a, 0, 100); nodes_of(a, 100); there = alloc(300)
+b = libc.mremap(ctypes.c_void_p(a), ctypes.c_size_t(100 * PAGE), ctypes.c_size_t(200 * PAGE), 3, ctypes.c_void_p(there))
+touch(b, 100, 200); print(nodes_of(b, 200), nodes_of(a, 100))"""
+    assert guest(machine, program) == "N0=200 -14=100"
+
+
+def test_other_memory_at_the_same_address_is_new(machine):
+    program = """
+fixed = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10
+a = alloc(100); touch(a, 0, 100); print(nodes_of(a, 100)); set_policy(BIND, 3)
+libc.munmap(ctypes.c_void_p(a), ctypes.c_size_t(100 * PAGE)); libc.mmap(a, 100 * PAGE, 3, fixed, -1, 0)
+touch(a, 0, 50); print(nodes_of(a, 100))"""
+    assert guest(machine, program) == "N0=100\nN3=50 -14=50"
+
+
+def test_events_that_were_lost_cost_precision_only(machine, monkeypatch):
+    monkeypatch.setattr("numafs.doors.perf.RING_PAGES", 8)
+    program = """
+a = alloc(40000); touch(a, 0, 40000)
+if os.fork() == 0: print(nodes_of(a, 40000), policy(), flush=True); os._exit(0)
+os.wait(); print(nodes_of(a, 40000))"""
+    machine.check_no_more()
+    assert guest(machine, program) == "N0=40000 (0, 0, 0)\nN0=40000"
+
+
+def test_a_huge_page_is_one_in_the_model_too(machine, kernel):
+    program = """
+a = alloc(2048); libc.madvise(ctypes.c_void_p(a), ctypes.c_size_t(2048 * PAGE), 14); set_policy(BIND, 1)
+touch(a, 0, 2048); print(nodes_of(a, 2048))"""
+    assert guest(machine, program) == "N1=2048"
+
+
 # -- without perf events ----------------------------------------------------------------------
 
 
