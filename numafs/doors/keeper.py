@@ -14,29 +14,19 @@ import select
 
 from . import abi, seccomp
 
-__all__ = ["keep"]
+__all__ = ["stand_in"]
 
 TOLD_ONLY = abi.LOADED | {"statfs", "fstatfs", "statfs64", "fstatfs64", *abi.OPENED}
 RECENT = 64
 """Calls before the one that comes first may have been taken: their ids are the ones before its own."""
 
 
-def keep(listener: int, daemon: int) -> None:
-    """Hold a session's listener until the session is over; `daemon` is a pidfd."""
-    poll = select.poll()
-    poll.register(listener, 0)
-    poll.register(daemon, select.POLLIN)
-    for descriptor, _ in poll.poll():
-        if descriptor == daemon:
-            _stand_in(listener)
-            return
-
-
-def _stand_in(listener: int) -> None:
+def stand_in(listener: int) -> None:
+    """Answer in the daemon's place until the session is over."""
     buffer = bytearray(seccomp.RECEIVED.size)
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    taken_care_of = False
+    released = False
     while True:
         ((_, what),) = poll.poll()
         if not what & select.POLLIN:
@@ -44,9 +34,9 @@ def _stand_in(listener: int) -> None:
         call = seccomp.receive(listener, buffer)
         if call is None:
             continue
-        if not taken_care_of:
+        if not released:
             _release(listener, call.id)
-            taken_care_of = True
+            released = True
         _answer(listener, call)
 
 

@@ -190,6 +190,9 @@ class LaunchDoor:
         if not descriptors:
             return {"ok": False, "why": "no listener came along"}
         supervisor = self._supervising()
+        session = self._sessions.get(pid)
+        if session and session.mounter:
+            session.mounter.keep(descriptors[0])
         supervisor.attach(descriptors.pop(0), pid)
         with self.service.lock:
             self.tasks.let_go(pid)

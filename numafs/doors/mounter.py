@@ -3,8 +3,8 @@
 
 Only who lives in a session's user namespace may mount there, and the command that the launcher becomes
 must not know of us: so the launcher leaves this process behind. It has a mount namespace of its own, goes
-into that of each process it is asked about and comes back, so that it keeps no session alive. It ends when
-the daemon closes the socket.
+into that of each process it is asked about and comes back, so that it keeps no session alive. When the daemon
+closes the socket, or dies, it answers the system calls of those who are left, and ends with them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from .keeper import stand_in
 from .namespace import cover_process, own_namespace, private_copy, setns
 
 __all__ = ["Mounter", "start_mounter"]
 
-WAIT, DONE = b"w", b"d"
+WAIT, DONE, KEEP = b"w", b"d", b"k"
 PATIENCE_S = 2.0
 """After which a mounter that does not answer is left alone."""
 
@@ -50,6 +52,11 @@ class Mounter:
         except OSError:
             return False
 
+    def keep(self, listener: int) -> None:
+        """Leave a copy of the session's listener with it, for when nobody is at this end any more."""
+        with suppress(OSError):
+            socket.send_fds(self.channel, [KEEP], [listener])
+
     def close(self) -> None:
         """Let it end."""
         self.channel.close()
@@ -79,11 +86,18 @@ def _serve(channel: socket.socket, root: str, names: tuple[str, ...]) -> NoRetur
         private_copy()
         home = own_namespace()
         os.chdir("/")
-        while request := channel.recv(32):
+        kept: list[int] = []
+        while True:
+            request, descriptors, _, _ = socket.recv_fds(channel, 32, 1)
+            kept += descriptors
+            if not request:
+                break
             if request == WAIT:
                 channel.send(DONE)
-            else:
+            elif request != KEEP:
                 _bind(int(request), home, root, names)
+        for listener in kept:
+            stand_in(listener)
     except OSError:
         pass
     finally:
