@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 __all__ = [
     "PLACES", "PROCESS_FILES", "Refused", "Uncovered", "cover", "cover_process", "detach", "enter", "needs_mount_table",
-    "own_namespace", "private_copy", "setns",
+    "own_namespace", "private_copy", "setns", "why_refused",
 ]
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x0002_0000, 0x1000_0000
@@ -102,6 +102,24 @@ def enter() -> str:
         _enter_user_namespace()
     _leave_propagation()
     return how
+
+
+def why_refused() -> str:
+    """Why nobody may go into a namespace of one's own here, found out in a child; empty if it can be done."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            enter()
+        except Refused as refused:
+            os.write(writer, str(refused.strerror).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
 
 
 def _enter_user_namespace() -> None:
