@@ -108,7 +108,7 @@ ROWS = (
     Row("hwloc-info", ("1 Machine", "4 Package", "8 Core", "4 NUMANode")),
     Row("hwloc-bind --cpubind node:1 -- hwloc-bind --get", ("^0x0000000c$",)),
     Row("hwloc-bind --membind node:2 -- hwloc-bind --get --membind", (r"^0x00000030 \(bind\)$",)),
-    Row("taskset -c 3 sleep 60 & sleep 0.2; hwloc-ps; kill $!", (r"PU:3\s+sleep",), "hwloc-ps"),
+    Row("taskset -c 3 sleep 60 & sleep 0.2; hwloc-ps; kill $!", (r"Core:3\s+sleep",), "hwloc-ps"),
     Row("numad -w 2:256", (r"^[0-3]",), root=True),
     Row("cset set -c 2-3 -m 1 -s tool && cset set -l; cset set -d tool", (r"tool +2-3 n +1 n +0 +0 /tool",), root=True),
     Row(
