@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from numafs.kernel.nodemask import hex_mask, members, weight
+from numafs.kernel.errors import EINVAL
+from numafs.kernel.nodemask import hex_mask, list_text, members, parse_hex, weight
 
-from .attr import Attr
+from .attr import Attr, Caller
 from .sysfs_cpu import package_cpus
 from .sysfs_node import nr_cpu_ids
 from .tree import PROC, Dir
@@ -137,14 +138,22 @@ def softirqs_show(kernel: Kernel) -> str:
 
 
 def default_smp_affinity_show(kernel: Kernel) -> str:
-    """kernel/irq/proc.c:default_affinity_show() (v6.1): all CPUs."""
-    return hex_mask((1 << nr_cpu_ids(kernel)) - 1, nr_cpu_ids(kernel)) + "\n"
+    """kernel/irq/proc.c:default_affinity_show() (v6.1)."""
+    return hex_mask(kernel.irq_default_affinity, nr_cpu_ids(kernel)) + "\n"
+
+
+def default_smp_affinity_store(kernel: Kernel, data: bytes, _caller: Caller) -> None:
+    """Nothing comes of it: no device interrupts. kernel/irq/proc.c:default_affinity_write() (v6.1)."""
+    cpus = parse_hex(data.split(b"\0", 1)[0].decode("latin-1"), nr_cpu_ids(kernel))
+    if not cpus & kernel.cpu_online:
+        raise EINVAL(f"none of CPUs {list_text(cpus)} is on line")
+    kernel.irq_default_affinity = cpus
 
 
 def irq_dir(kernel: Kernel) -> Dir:
     """The directory /proc/irq."""
     top = Dir(PROC, 0o555)
-    top.add_files([Attr("default_smp_affinity", 0o644, default_smp_affinity_show)], kernel)
+    top.add_files([Attr("default_smp_affinity", 0o644, default_smp_affinity_show, default_smp_affinity_store)], kernel)
     return top
 
 

@@ -100,6 +100,7 @@ def setup_cpus(kernel: Kernel) -> None:
     cpus = kernel.machine.cpus
     possible = max([kernel.machine.possible_cpus, *(cpu.cpu + 1 for cpu in cpus)])
     kernel.cpu_present = kernel.cpu_online = mask_of(cpu.cpu for cpu in cpus)
+    kernel.irq_default_affinity = (1 << possible) - 1
     kernel.cpu_to_node = [0] * possible
     for cpu in cpus:
         kernel.cpu_to_node[cpu.cpu] = cpu.node

@@ -70,6 +70,8 @@ class Kernel:
     totalreserve_pages: int
     cpu_online: Mask
     cpu_present: Mask
+    irq_default_affinity: Mask
+    """CPUs that new interrupts may go to."""
     cpu_to_node: list[int]
     """Node of each possible CPU."""
     node_online: Mask

@@ -7,13 +7,14 @@ the parser of what users write are here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from .errors import EINVAL, EOVERFLOW, ERANGE
 
 __all__ = [
-    "Mask", "fold", "hex_mask", "list_text", "mask_of", "members", "next_member_in", "nth", "onto", "parse_list",
-    "position", "remap", "weight",
+    "Mask", "fold", "hex_mask", "list_text", "mask_of", "members", "next_member_in", "nth", "onto", "parse_hex",
+    "parse_list", "position", "remap", "weight",
 ]
 
 Mask = int
@@ -108,6 +109,26 @@ _BLANKS = " \t\n\v\f\r\xa0"
 _SEPARATORS = (*_BLANKS, ",")
 _DIGITS = "0123456789"
 _UINT = (1 << 32) - 1
+
+
+def parse_hex(text: str, bits: int) -> Mask:
+    """The set written as `f0` or `1,00000000`: groups of up to 8 hex digits, the last one lowest, within `bits` bits.
+
+    What follows a newline is ignored. Raises OSError with EINVAL (grammar) or EOVERFLOW (too many digits or bits).
+    lib/bitmap.c:bitmap_parse() (v6.1).
+    """
+    mask = 0
+    for k, group in enumerate(reversed(re.split(r"[,\s]+", text.split("\n", 1)[0].strip(", \t\r\v\f")))):
+        if not group and not k:
+            return 0
+        if not re.fullmatch(r"[0-9a-fA-F]+", group):
+            raise EINVAL(f"{group!r} is no group of hexadecimal digits")
+        if len(group) > 8 or 32 * k >= bits:
+            raise EOVERFLOW(f"{text!r} has more than {bits} bits")
+        mask |= int(group, 16) << 32 * k
+    if mask >> bits:
+        raise EOVERFLOW(f"{text!r} has more than {bits} bits")
+    return mask
 
 
 def parse_list(text: str, bits: int) -> Mask:
