@@ -17,7 +17,7 @@ conformance: ## the recorded scenarios against a mount, with a score for each gr
 	@python=$$(.ci/setup tests) && $$python -m tests.conformance
 
 oracle: ## record the scenarios and the random sequences again, on Linux 6.1 in QEMU (Debian packages; hours)
-	@python=$$(.ci/setup) && $$python -m tests.oracle && $$python -m tests.differential --record
+	@python=$$(.ci/setup) && $$python -m tests.oracle && $$python -m tests.differential --record && $$python -m tests.differential --v2 --record
 
 docs: ## docs/fidelity.md, from the sentences that begin with "Simplified:"
 	@python=$$(.ci/setup) && $$python docs/fidelity.py

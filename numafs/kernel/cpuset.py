@@ -318,7 +318,7 @@ def update_tasks_nodemask(kernel: Kernel, cs: Cpuset) -> None:
         change_task_nodemask(task, mems)
         if task.mm is None:
             continue
-        mpol_rebind_mm(task.mm, cs.mems_allowed)
+        mpol_rebind_mm(task.mm, cs.effective_mems)
         if cs.flags & CS.MEMORY_MIGRATE:
             cpuset_migrate_mm(kernel, task.mm, cs.old_mems, mems)
     cs.old_mems = mems

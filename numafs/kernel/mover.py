@@ -182,6 +182,7 @@ def count_copy(kernel: Kernel, old: Zone, new: Zone, n: int, flags: int) -> int:
     if flags & PG.MLOCKED:
         kernel.events.inc(VmEvent.UNEVICTABLE_PGS_STRANDED, n)
         kernel.events.inc(VmEvent.UNEVICTABLE_PGS_MLOCKED, n)
+        kernel.events.inc(VmEvent.UNEVICTABLE_PGS_CULLED, n)
     return n * kernel.machine.latency.copy_page_ns * old.pgdat.distance[new.pgdat.nid] // 10
 
 

@@ -264,23 +264,60 @@ def _move(d: Draft) -> str:
     return f"move {caller} {target} {region} {offset} {min(length, 600)} {stride} {node} {flags}"
 
 
-WEIGHTS: dict[Callable[[Draft], str], int] = {
+def _partition(d: Draft) -> str:
+    return f"put {d.group()}/cpuset.cpus.partition {d.random.choice(('root', 'root', 'member', 'isolated', 'x', ''))}"
+
+
+def _control(d: Draft) -> str:
+    """Give the controller to the groups inside a group, or take it."""
+    what = d.random.choice(("+cpuset", "+cpuset", "+cpuset", "-cpuset", "+cpuset -cpuset", "cpuset", "+x", ""))
+    where = "" if d.chance(10) else d.group() + "/"
+    return f"put {where}cgroup.subtree_control {what}"
+
+
+def _type(d: Draft) -> str:
+    return f"put {d.group()}/cgroup.type {d.random.choice(('threaded', 'threaded', 'domain', 'x'))}"
+
+
+def _enter_v2(d: Draft) -> str:
+    return _enter(d).replace("/tasks", "/cgroup.threads").replace("put tasks", "put cgroup.threads")
+
+
+def _nested(d: Draft) -> str:
+    """A group inside one that has the controller for it."""
+    name = d.random.choice(NAMES[2:])
+    above = name.rpartition("/")[0]
+    d.groups += [group for group in (above, name) if group not in d.groups]
+    nodes, cpus = d.random.choice(LISTS[:14]), d.random.choice(CPU_LISTS[:13])
+    return (f"mkdir {above}\nput {above}/cgroup.subtree_control +cpuset\nmkdir {name}\n"
+            f"put {name}/cpuset.cpus {cpus}\nput {name}/cpuset.mems {nodes}")
+
+
+Maker = Callable[[Draft], str]
+ON_MEMORY: dict[Maker, int] = {
+    _sys: 2, _spawn: 2, _fork: 3, _exit: 1, _cpus: 6, _map: 10, _on("unmap"): 2, _on("touch"): 10, _on("load"): 4,
+    _on("lock"): 2, _on("unlock"): 1, _advise: 4, _policy: 9, _mbind: 9, _home: 2, _getpol: 5, _migrate: 6, _move: 7,
+}
+WEIGHTS: dict[Maker, int] = {
     _mkdir: 3, _group: 5, _rmdir: 2, _mv: 1, _mems: 10, _cpuset_cpus: 4, _flag: 4, _migrate_flag: 4, _relax: 1,
-    _enter: 10, _sys: 2, _spawn: 2, _fork: 3, _exit: 1, _cpus: 6, _map: 10, _on("unmap"): 2, _on("touch"): 10,
-    _on("load"): 4, _on("lock"): 2, _on("unlock"): 1, _advise: 4, _policy: 9, _mbind: 9, _home: 2, _getpol: 5,
-    _migrate: 6, _move: 7,
+    _enter: 10, **ON_MEMORY,
+}
+WEIGHTS_V2: dict[Maker, int] = {
+    _mkdir: 4, _group: 6, _nested: 8, _rmdir: 3, _mems: 10, _cpuset_cpus: 10, _partition: 10, _control: 4, _type: 2,
+    _enter_v2: 14, **{maker: (weight + 1) // 2 for maker, weight in ON_MEMORY.items()},
 }
 FLAVOURS = ("plain", "plain", "plain", "shared", "huge", "cpusets")
-ABOUT_CPUSETS = {_mkdir, _group, _rmdir, _mems, _cpuset_cpus, _flag, _relax, _enter}
+ABOUT_CPUSETS = {_mkdir, _group, _rmdir, _mems, _cpuset_cpus, _flag, _relax, _enter, _partition, _enter_v2}
 
 
-def generate(seed: int) -> list[str]:
-    """The operations of the sequence of this seed: at least LENGTH."""
-    random = Random(f"differential {seed}")
+def generate(seed: int, version: str = "v1") -> list[str]:
+    """The operations of the sequence of this seed, for one version of cgroups: at least LENGTH."""
+    random = Random(f"differential {seed}" if version == "v1" else f"differential {version} {seed}")
     flavour = random.choice(FLAVOURS)
     draft = Draft(random, flavour)
-    makers = list(WEIGHTS)
-    weights = [n * (4 if flavour == "cpusets" and maker in ABOUT_CPUSETS else 1) for maker, n in WEIGHTS.items()]
+    chosen = WEIGHTS if version == "v1" else WEIGHTS_V2
+    makers = list(chosen)
+    weights = [n * (4 if flavour == "cpusets" and maker in ABOUT_CPUSETS else 1) for maker, n in chosen.items()]
     lines = [*_spawn(draft).split("\n"), *_map(draft).split("\n")]
     while len(lines) < LENGTH:
         [maker] = random.choices(makers, weights)
@@ -290,6 +327,6 @@ def generate(seed: int) -> list[str]:
     return lines
 
 
-def script(seeds: range) -> str:
+def script(seeds: range, version: str = "v1") -> str:
     """The script of many sequences."""
-    return "".join(f"# {seed}\n" + "".join(f"{line}\n" for line in generate(seed)) for seed in seeds)
+    return "".join(f"# {seed}\n" + "".join(f"{line}\n" for line in generate(seed, version)) for seed in seeds)

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from numafs.fs import root as tree
 from numafs.fs.attr import Caller
 from numafs.fs.proc_pid import Entry, numa_maps_show
+from numafs.fs.tree import Dir
 from numafs.fs.verb_memory import BASE, STRIDE
 from numafs.kernel import madvise, mbind, memory, mempolicy, migrate, mlock, mmap, sched
 from numafs.kernel.boot import boot
@@ -32,19 +34,39 @@ from numafs.kernel.mm import Task
 from numafs.kernel.nodemask import Mask, list_text
 from numafs.machine.spec import Machine
 
-__all__ = ["SLOTS", "Player", "play", "sequences"]
+__all__ = ["SLOTS", "V1", "V2", "Hierarchy", "Player", "play", "sequences"]
 
 SLOTS = 8
 QUERY = -2
 NO_SUCH_PID = 999_999
-GROUPS = "sys/fs/cgroup/cpuset"
-FILES = (
-    "cpuset.cpus", "cpuset.mems", "cpuset.effective_cpus", "cpuset.effective_mems", "cpuset.cpu_exclusive",
-    "cpuset.mem_exclusive", "cpuset.mem_hardwall", "cpuset.memory_migrate", "cpuset.memory_spread_page",
-    "cpuset.memory_spread_slab", "cpuset.sched_load_balance", "cpuset.sched_relax_domain_level",
-    "cgroup.clone_children", "notify_on_release", "tasks",
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Where cpusets are, in one of the two versions of cgroups."""
+
+    path: str
+    files: tuple[str, ...]
+    """What is told of a group, in this order; the last are its threads."""
+    enable: tuple[str, str]
+    """What is written to the root before all."""
+    tell_root: bool = False
+
+
+V1 = Hierarchy(
+    "sys/fs/cgroup/cpuset",
+    ("cpuset.cpus", "cpuset.mems", "cpuset.effective_cpus", "cpuset.effective_mems", "cpuset.cpu_exclusive",
+     "cpuset.mem_exclusive", "cpuset.mem_hardwall", "cpuset.memory_migrate", "cpuset.memory_spread_page",
+     "cpuset.memory_spread_slab", "cpuset.sched_load_balance", "cpuset.sched_relax_domain_level",
+     "cgroup.clone_children", "notify_on_release", "tasks"),
+    ("cgroup.clone_children", "0"),
 )
-"""What is told of a group, in this order."""
+V2 = Hierarchy(
+    "sys/fs/cgroup/unified",
+    ("cpuset.cpus", "cpuset.mems", "cpuset.cpus.effective", "cpuset.mems.effective", "cpuset.cpus.partition",
+     "cgroup.type", "cgroup.subtree_control", "cgroup.threads"),
+    ("cgroup.subtree_control", "+cpuset"), tell_root=True,
+)
 SHOW_GROUPS_AFTER = frozenset("mrpesf")
 """Beginnings of operations that may change groups or who is in them."""
 _UNSTABLE = ("active=", "kernelpagesize", "file=")
@@ -73,6 +95,11 @@ def sequences(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         yield heading, body
 
 
+def hierarchy_of(machine: Machine) -> Hierarchy:
+    """The one that has the cpuset controller."""
+    return V2 if machine.cgroup == "v2" else V1
+
+
 def play(machine: Machine, operations: Iterable[str]) -> list[str]:
     """What the operations of one sequence bring forth, as actor.c prints it."""
     player = Player(machine)
@@ -95,6 +122,7 @@ class Player:
 
     def __init__(self, machine: Machine) -> None:
         self.kernel = boot(machine)
+        self.hierarchy = hierarchy_of(machine)
         self.root = tree.build(self.kernel)
         self.slots: list[Task | None] = [None] * SLOTS
         self.told = [""] * SLOTS
@@ -104,8 +132,8 @@ class Player:
     def _enter_root(self) -> None:
         """What the root cpuset remembers of its nodes is set when a task enters it."""
         for operation in (
-            "spawn 0", "mkdir first", "put first/cpuset.cpus 0", "put first/cpuset.mems 0", "put first/tasks @0",
-            "put tasks @0", "rmdir first", "exit 0",
+            f"put {' '.join(self.hierarchy.enable)}", "spawn 0", "mkdir first", "put first/cpuset.cpus 0",
+            "put first/cpuset.mems 0", "put first/cgroup.procs @0", "put cgroup.procs @0", "rmdir first", "exit 0",
         ):
             self.step(operation)
 
@@ -141,20 +169,20 @@ class Player:
     # ------------------------------------------------------------ files
 
     def _mkdir(self, path: str, _: str) -> None:
-        parent, name = self.root.resolve_parent(f"{GROUPS}/{path}")
+        parent, name = self.root.resolve_parent(f"{self.hierarchy.path}/{path}")
         parent.mkdir(name, 0o755, ROOT)
 
     def _rmdir(self, path: str, _: str) -> None:
-        parent, name = self.root.resolve_parent(f"{GROUPS}/{path}")
+        parent, name = self.root.resolve_parent(f"{self.hierarchy.path}/{path}")
         parent.rmdir(name, ROOT)
 
     def _mv(self, path: str, new: str) -> None:
-        parent, name = self.root.resolve_parent(f"{GROUPS}/{path}")
-        new_parent, new_name = self.root.resolve_parent(f"{GROUPS}/{new}")
+        parent, name = self.root.resolve_parent(f"{self.hierarchy.path}/{path}")
+        new_parent, new_name = self.root.resolve_parent(f"{self.hierarchy.path}/{new}")
         parent.rename(name, new_parent, new_name, ROOT)
 
     def _put(self, path: str, text: str) -> None:
-        self.root.write_text(f"{GROUPS}/{path}", text, ROOT)
+        self.root.write_text(f"{self.hierarchy.path}/{path}", text, ROOT)
 
     def _sys(self, name: str, text: str) -> None:
         self.root.write_text(f"proc/sys/vm/{name}", text, ROOT)
@@ -303,22 +331,36 @@ class Player:
         )
 
     def _show_groups(self) -> list[str]:
-        now = "".join(f"{line}\n" for line in self._all_groups("")) or "G none\n"
+        lines = [*([self._group("")] if self.hierarchy.tell_root else ()), *self._all_groups("")]
+        now = "".join(f"{line}\n" for line in lines) or "G none\n"
         if now == (self.groups or "G none\n"):
             return []
         self.groups = now
         return now.splitlines()
 
     def _all_groups(self, path: str) -> Iterator[str]:
-        group = self.kernel.cpusets.lookup(f"/{path}")
-        assert group is not None
-        for name in sorted(group.children):
-            inside = f"{path}/{name}" if path else name
-            yield self._group(inside)
-            yield from self._all_groups(inside)
+        group = self._dir(path)
+        for name in sorted(group.names()):
+            if isinstance(group.lookup(name), Dir):
+                inside = f"{path}/{name}" if path else name
+                yield self._group(inside)
+                yield from self._all_groups(inside)
+
+    def _dir(self, path: str) -> Dir:
+        group = self.root.resolve(f"{self.hierarchy.path}/{path}")
+        assert isinstance(group, Dir)
+        return group
 
     def _group(self, path: str) -> str:
-        values = [self.root.read_text(f"{GROUPS}/{path}/{name}") for name in FILES]
-        pids = {int(pid) for pid in values.pop().split()}
+        *files, members = self.hierarchy.files
+        values = [f" {value.strip() or '-'}" for name in files if (value := self._text(path, name)) is not None]
+        pids = {int(pid) for pid in (self._text(path, members) or "").split()}
         inside = sum(1 << slot for slot, task in enumerate(self.slots) if task and task.pid in pids)
-        return f"G {path} {' '.join(value.strip() or '-' for value in values)} tasks={inside:x}"
+        return f"G {path or '/'}{''.join(values)} tasks={inside:x}"
+
+    def _text(self, path: str, name: str) -> str | None:
+        """What a file of a group says, if it has the file."""
+        try:
+            return self.root.read_text(f"{self.hierarchy.path}/{path}/{name}")
+        except FileNotFoundError:
+            return None

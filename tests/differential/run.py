@@ -15,11 +15,13 @@ from ..oracle import guest, image
 from .generate import generate, script
 from .model import play, sequences
 
-__all__ = ["RECORDED", "SEEDS", "Disagreement", "compare", "machine", "on_kernel", "recorded", "write_recording"]
+__all__ = [
+    "SEEDS", "Disagreement", "compare", "disagreements", "machine", "on_kernel", "on_kernel_by_seed", "recorded",
+    "write_recording",
+]
 
 HERE = Path(__file__).parent
-RECORDED = HERE / "recorded.txt.xz"
-SEEDS = range(400)
+SEEDS = {"v1": range(400), "v2": range(200)}
 """The sequences whose results are kept, so that they can be compared without a guest."""
 BATCH = 250
 """Sequences in one run of the guest."""
@@ -32,13 +34,19 @@ echo 100000000 > /sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_milli
 mkdir /mnt
 mount -t tmpfs -o mpol=bind:0 actor /mnt
 cp /oracle/job/actor /mnt/actor  # pages of a ramfs cannot be migrated
-/mnt/actor < /oracle/job/script 2>&1
+/mnt/actor $VERSION < /oracle/job/script 2>&1
 """
 
 
-def machine() -> Machine:
-    """The machine of both."""
-    return load(HERE.parent.parent / "fixtures" / "oracle" / "seed4.toml")
+def kept(version: str) -> Path:
+    """Where the results of the real kernel are."""
+    return HERE / f"recorded-{version}.txt.xz"
+
+
+def machine(version: str = "v1") -> Machine:
+    """The machine of both, with the cpuset controller in this version of cgroups."""
+    name = {"v1": "seed4", "v2": "seed4-v2"}[version]
+    return load(HERE.parent.parent / "fixtures" / "oracle" / f"{name}.toml")
 
 
 @dataclass
@@ -80,41 +88,44 @@ def compare(
     return None
 
 
-def on_kernel(text: str, seconds: float = 1800) -> dict[str, list[str]]:
+def on_kernel(text: str, version: str = "v1", seconds: float = 1800) -> dict[str, list[str]]:
     """The results of a script on the real kernel, by heading."""
-    files = {"job.env": b"NEEDS=\n", "run.sh": RUN_SH, "actor": image.actor().read_bytes(), "script": text.encode()}
+    variables = f"NEEDS={'v2' if version == 'v2' else ''}\nexport VERSION={version}\n"
+    files = {
+        "job.env": variables.encode(), "run.sh": RUN_SH, "actor": image.actor().read_bytes(), "script": text.encode(),
+    }
     return dict(sequences(guest.run(machine(), files, seconds)))
 
 
-def on_kernel_by_seed(seeds: range) -> dict[int, list[str]]:
+def on_kernel_by_seed(seeds: range, version: str = "v1") -> dict[int, list[str]]:
     """The results of the sequences of these seeds on the real kernel."""
     out: dict[int, list[str]] = {}
     for start in range(seeds.start, seeds.stop, BATCH):
-        said = on_kernel(script(range(start, min(start + BATCH, seeds.stop))))
+        said = on_kernel(script(range(start, min(start + BATCH, seeds.stop)), version), version)
         out |= {int(heading[2:]): lines for heading, lines in said.items()}
     return out
 
 
-def disagreements(results: Iterable[tuple[int, list[str]]]) -> list[Disagreement]:
+def disagreements(results: Iterable[tuple[int, list[str]]], version: str = "v1") -> list[Disagreement]:
     """What the model does otherwise than the kernel did."""
-    described = machine()
+    described = machine(version)
     found = []
     for seed, kernel in results:
-        operations = generate(seed)
+        operations = generate(seed, version)
         different = compare(f"# {seed}", operations, kernel, play(described, operations))
         if different:
             found.append(different)
     return found
 
 
-def recorded() -> dict[int, list[str]]:
+def recorded(version: str) -> dict[int, list[str]]:
     """The kept results of the real kernel."""
-    with lzma.open(RECORDED, "rt") as file:
+    with lzma.open(kept(version), "rt") as file:
         return {int(heading[2:]): lines for heading, lines in sequences(line.rstrip("\n") for line in file)}
 
 
-def write_recording(results: dict[int, list[str]]) -> None:
+def write_recording(results: dict[int, list[str]], version: str) -> None:
     """Keep results."""
-    with lzma.open(RECORDED, "wt") as file:
+    with lzma.open(kept(version), "wt") as file:
         for seed, lines in sorted(results.items()):
             file.write(f"# {seed}\n" + "".join(f"{line}\n" for line in lines))

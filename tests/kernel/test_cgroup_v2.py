@@ -11,6 +11,8 @@ from numafs.kernel import cgroup, cgroup_v2, cpu, sched
 from numafs.kernel.check import Inconsistent, check
 from numafs.kernel.cpuset_hotplug import cpuset_update_active_cpus
 from numafs.kernel.kernel import Kernel
+from numafs.kernel.mbind import mbind
+from numafs.kernel.mempolicy import Mode
 from numafs.kernel.nodemask import list_text
 
 from .groups import on_nodes, region
@@ -123,6 +125,19 @@ def test_memory_always_migrates(kernel: Kernel) -> None:
     assert on_nodes(vma) == {1: 100}
     attach(kernel, root(kernel), task)
     assert on_nodes(vma) == {1: 100}
+
+
+def test_policies_of_mappings_follow_what_is_effective_where_nothing_is_configured(kernel: Kernel) -> None:
+    above = group(kernel, "a", mems="0-1")
+    control(kernel, above, "+cpuset")
+    inside = group(kernel, "x", parent=above)
+    task = kernel.tasks.spawn(kernel, "t", cpu=0)
+    vma = region(kernel, task, 8)
+    mbind(kernel, task, vma.start, vma.stop, Mode.INTERLEAVE, 0b1111, 65, 0)
+    attach(kernel, inside, task)
+    set_mems(kernel, above, "2-3")
+    assert vma.policy is not None
+    assert list_text(vma.policy.nodes) == "2-3"
 
 
 def test_attaching_gives_the_group_s_cpus_to_whoever_had_an_affinity(kernel: Kernel) -> None:

@@ -471,5 +471,5 @@ def test_a_locked_page_that_moves_is_stranded_and_locked_again(kernel: Kernel, t
     assert on_nodes(vma) == {2: 64}
     assert {event: kernel.events[event] - n for event, n in before.items() if kernel.events[event] != n and
             "UNEVICTABLE" in event.name} == {
-        VmEvent.UNEVICTABLE_PGS_STRANDED: 64, VmEvent.UNEVICTABLE_PGS_MLOCKED: 64,
+        VmEvent.UNEVICTABLE_PGS_STRANDED: 64, VmEvent.UNEVICTABLE_PGS_MLOCKED: 64, VmEvent.UNEVICTABLE_PGS_CULLED: 64,
     }

@@ -26,5 +26,6 @@ mem_d x Mlocked Unevictable
 memtool cmd $P munlock 0
 memtool cmd $P advise 0 dontneed
 memtool where $P --each
-vmstat_d x unevictable_pgs_cleared unevictable_pgs_stranded unevictable_pgs_mlocked unevictable_pgs_munlocked unevictable_pgs_culled
+vmstat_d x unevictable_pgs_cleared unevictable_pgs_stranded unevictable_pgs_mlocked unevictable_pgs_munlocked
+vmstat_a x unevictable_pgs_culled
 memtool exit $P
