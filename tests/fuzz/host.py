@@ -59,12 +59,23 @@ def could_be_a_pid(data: bytes) -> bool:
     )
 
 
+def may_be_written(name: str, data: bytes) -> bool:
+    """Is it harmless, and would every version of the kernel since 6.1 answer alike?
+
+    Long lists depend on the number of CPUs that the kernel is built for, and since the scheduler has fair servers,
+    a cpuset that has its CPUs to itself cannot be left without any.
+    """
+    if not 0 < len(data) <= SHORT or kind_of(name) == "pid" and could_be_a_pid(data):
+        return False
+    return name != "cpuset.cpus" or bool(re.search(rb"[0-9N]|all", data.split(b"\0")[0], re.IGNORECASE))
+
+
 def writes(random: Random, count: int) -> Iterator[tuple[str, bytes]]:
     """Files and what is written to them."""
     while count:
         name = random.choice(FILES)
         data = text(random, kind_of(name))
-        if 0 < len(data) <= SHORT and not (kind_of(name) == "pid" and could_be_a_pid(data)):
+        if may_be_written(name, data):
             count -= 1
             yield name, data
 
