@@ -128,8 +128,8 @@ def adopt(kernel: Kernel) -> Answer:
 def _pid(word: str, caller: Caller) -> int:
     if word in ("self", "0"):
         return caller.pid
-    if not word.isdecimal():
-        raise bad(f"bad pid '{word}'")
+    if not word.isdecimal() or len(word) > 20:
+        raise bad(f"bad pid '{word[:20]}'")
     return int(word)
 
 

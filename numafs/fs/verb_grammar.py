@@ -80,7 +80,7 @@ def node_list(text: str, what: str = "node") -> Mask:
     """`0-2,5`, or `none`, as a set of numbers below 1024."""
     mask = 0
     for part in text.removesuffix(",").split(",") if text not in ("", "none") else ():
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", part)
         if not match:
             raise bad(f"bad {what} list '{text}'")
         first, last = int(match[1]), int(match[2] or match[1])
@@ -105,7 +105,7 @@ def policy_spec(text: str) -> PolicySpec:
         if flag not in MODE_FLAGS:
             raise bad(f"bad policy flag '{flag}'")
         mode |= MODE_FLAGS[flag]
-    if name.isdecimal():
+    if name.isdecimal() and len(name) <= 20:
         mode |= int(name)
     elif name in MODES:
         mode |= MODES.index(name)

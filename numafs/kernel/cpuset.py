@@ -388,7 +388,8 @@ def transfer_tasks(kernel: Kernel, moving: list[Task], cs: Cpuset) -> None:
         task.cpuset = cs
     mems = guarantee_online_mems(kernel, cs)
     for task in moving:
-        set_cpus_allowed(kernel, task, _cpus_for(kernel, cs))
+        # In the root, those of partitions too, until somebody changes one.
+        set_cpus_allowed(kernel, task, _cpus_for(kernel, cs) if cs.parent else kernel.cpu_possible)
         change_task_nodemask(task, mems)
         update_task_spread_flags(cs, task)
     for leader in moving:

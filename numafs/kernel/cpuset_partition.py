@@ -240,12 +240,13 @@ def update_prstate(kernel: Kernel, cs: Cpuset, new: Prs) -> None:
     elif not new:
         _become_member(kernel, cs, parent)
     if not error and not (old and new):
+        update_tasks_cpumask(kernel, parent)
         update_sibling_cpumasks(kernel, parent, cs)
     cs.prs_err = error
     cs.partition = -new if error else int(new)
     if error:
         cs.flags &= ~CS.CPU_EXCLUSIVE
-    if cs.children or not new:
+    if cs.children:
         update_cpumasks_hier(kernel, cs, not new)
 
 

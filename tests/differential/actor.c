@@ -515,6 +515,13 @@ static const char *put_in(const char *file, const char *what)
 	return put(path, what);
 }
 
+/* a group's CPUs go back to its parent when the kernel gets round to it */
+static void settle(void)
+{
+	if (v2)
+		usleep(100000);
+}
+
 static void reset(void)
 {
 	for (int i = 0; i < SLOTS; i++) {
@@ -531,6 +538,7 @@ static void reset(void)
 		slots[i].state[0] = 0;
 	}
 	walk("", remove_group, 0);
+	settle();
 	groups[0] = 0;
 	put(VM "/zone_reclaim_mode", "0");
 	put(VM "/min_unmapped_ratio", "1");
@@ -583,11 +591,17 @@ static const char *of_files(char *line)
 	sprintf(path2, "%s/%s", cg, b);
 	if (!strncmp(line, "mkdir ", 6))
 		return done(mkdir(path, 0755));
-	if (!strncmp(line, "rmdir ", 6))
-		return done(rmdir(path));
+	if (!strncmp(line, "rmdir ", 6)) {
+		const char *said = done(rmdir(path));
+		settle();
+		return said;
+	}
 	if (!strncmp(line, "mv ", 3))
 		return done(rename(path, path2));
-	return put(path, b);
+	const char *said = put(path, b);
+	if (strchr(b, '-') && strstr(path, "subtree_control"))
+		settle();
+	return said;
 }
 
 static const char *play(char *line)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -196,7 +197,9 @@ class Player:
     def _spawn(self, slot: int, _: list[str]) -> str:
         if self.slots[slot]:
             return "EEXIST"
-        self.slots[slot] = self.kernel.tasks.spawn(self.kernel, "actor", cpus=1)
+        task = self.slots[slot] = self.kernel.tasks.spawn(self.kernel, "actor")
+        with suppress(OSError):
+            sched.sched_setaffinity(self.kernel, task, 1)
         return "0"
 
     def _fork(self, slot: int, words: list[str]) -> str:

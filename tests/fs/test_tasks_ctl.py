@@ -10,7 +10,7 @@ import pytest
 
 from numafs.fs.attr import Caller
 from numafs.fs.tasks_ctl import numafs_dir, parse_duration
-from numafs.fs.tree import ROOT_CALLER, Root
+from numafs.fs.tree import ROOT_CALLER, Dir, Root
 from numafs.kernel.kernel import Kernel
 
 
@@ -109,3 +109,12 @@ def test_the_log_has_what_the_kernel_said(kernel: Kernel, root: Root) -> None:
     assert root.read_text("numafs/log").endswith("something happened\n")
     assert "alloc SIZE" in root.read_text("numafs/help")
     assert root.read_text("numafs/seed") == f"{kernel.machine.seed}\n"
+
+
+@pytest.mark.parametrize(("name", "before"), [("adopt", ""), ("run", "policy bind:"), ("run", "policy ")])
+def test_numbers_of_thousands_of_digits_are_refused(kernel: Kernel, name: str, before: str) -> None:
+    tasks = numafs_dir(kernel).lookup("tasks")
+    assert isinstance(tasks, Dir)
+    with pytest.raises(OSError) as caught:
+        tasks.lookup(name).open(ROOT_CALLER, os.O_RDWR).write(0, before.encode() + b"1" * 5000, ROOT_CALLER)
+    assert caught.value.errno == errno.EINVAL

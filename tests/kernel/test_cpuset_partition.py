@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from numafs.kernel import cgroup_v2, cpu, cpuset_partition
+from numafs.kernel import cgroup_v2, cpu, cpuset_partition, sched
 from numafs.kernel.cgroup_v2 import Group
 from numafs.kernel.check import check
 from numafs.kernel.kernel import Kernel
+from numafs.kernel.nodemask import list_text
 
 from .test_cpuset import errno_of
 from .v2 import attach, control, cs_of, effective, four_nodes_v2, group, partition, root, set_cpus
@@ -126,3 +127,23 @@ def test_a_partition_that_is_removed_or_loses_its_controller_gives_its_cpus_back
     control(kernel, root(kernel), "-cpuset")
     check(kernel)
     assert of_root(kernel) == "0-7"
+
+
+def test_a_partition_that_ends_gives_the_parents_tasks_all_again_and_leaves_its_own(kernel: Kernel) -> None:
+    a = group(kernel, "a", cpus="2-3", mems="1")
+    partition(kernel, a, "root")
+    mine, other = kernel.tasks.spawn(kernel, "mine"), kernel.tasks.spawn(kernel, "other")
+    attach(kernel, a, mine)
+    for task, cpu in ((mine, 2), (other, 0)):
+        sched.sched_setaffinity(kernel, task, 1 << cpu)
+    partition(kernel, a, "member")
+    assert (list_text(mine.cpus_allowed), list_text(other.cpus_allowed)) == ("2", "0-7")
+
+
+def test_who_comes_to_the_root_may_run_everywhere_even_on_a_partitions_cpus(kernel: Kernel) -> None:
+    a = group(kernel, "a", cpus="2-3", mems="1")
+    partition(kernel, a, "root")
+    task = kernel.tasks.spawn(kernel, "t")
+    attach(kernel, a, task)
+    attach(kernel, root(kernel), task)
+    assert list_text(task.cpus_allowed) == "0-7"
