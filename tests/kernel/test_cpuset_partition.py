@@ -134,8 +134,8 @@ def test_a_partition_that_ends_gives_the_parents_tasks_all_again_and_leaves_its_
     partition(kernel, a, "root")
     mine, other = kernel.tasks.spawn(kernel, "mine"), kernel.tasks.spawn(kernel, "other")
     attach(kernel, a, mine)
-    for task, cpu in ((mine, 2), (other, 0)):
-        sched.sched_setaffinity(kernel, task, 1 << cpu)
+    for task, bit in ((mine, 2), (other, 0)):
+        sched.sched_setaffinity(kernel, task, 1 << bit)
     partition(kernel, a, "member")
     assert (list_text(mine.cpus_allowed), list_text(other.cpus_allowed)) == ("2", "0-7")
 
