@@ -34,7 +34,7 @@ ALLOWED = frozenset((
 ))
 """What a write to any file may answer; EIO is not among them: it is what a bug becomes in a mount."""
 EIO_OF_ITS_OWN = ("/power/autosuspend_delay_ms",)
-"""Ends of files for which EIO is an answer all the same: the latter is not modelled, and refuses all."""
+"""Ends of files for which EIO is the answer all the same."""
 SLOW = 5.0
 """Seconds after which a write counts as a hang."""
 CHECK_EVERY = 250
