@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numafs.kernel import cgroup, cgroup_v2, cpuset_partition, cpuset_v2
+from numafs.kernel import cgroup, cgroup_v2, cpuset, cpuset_partition, cpuset_v2
 from numafs.kernel.cgroup_v2 import CONTROLLERS, INT_MAX, Group
 from numafs.kernel.cpuset import Cpuset
 from numafs.kernel.errors import EACCES, EEXIST, EINVAL, ENOENT, ENOTDIR, ERANGE
@@ -176,7 +176,7 @@ def cpus_store(css: Css, data: bytes, caller: Caller) -> None:
 
 def mems_store(css: Css, data: bytes, caller: Caller) -> None:
     """cpuset_write_resmask(FILE_MEMLIST)."""
-    cpuset_v2.mems_store(css.kernel, css.cs, data.split(b"\0", 1)[0].decode("latin-1"))
+    cpuset.mems_store(css.kernel, css.cs, data.split(b"\0", 1)[0].decode("latin-1"))
 
 
 def partition_store(css: Css, data: bytes, caller: Caller) -> None:

@@ -13,9 +13,7 @@ from . import cpuset_partition as partition
 from .cpuset import (
     CS,
     Cpuset,
-    check_insane_mems_config,
     configured_cpus,
-    configured_mems,
     update_tasks_nodemask,
     validate_change,
 )
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
     from .nodemask import Mask
 
-__all__ = ["cpus_store", "css_offline", "css_online", "mems_store", "update_nodemasks_hier"]
+__all__ = ["cpus_store", "css_offline", "css_online", "update_nodemasks_hier"]
 
 
 def css_online(kernel: Kernel, group: Group, parent: Cpuset) -> Cpuset:
@@ -81,17 +79,6 @@ def _shares_exclusive_cpus(cs: Cpuset, cpus: Mask) -> bool:
             raise
         return True
     return False
-
-
-def mems_store(kernel: Kernel, cs: Cpuset, text: str) -> None:
-    """cpuset.mems: any possible nodes; pages follow what becomes effective (update_nodemask)."""
-    mems = configured_mems(kernel, cs, text)
-    if mems == cs.mems_allowed:
-        return
-    validate_change(cs, cs.cpus_allowed, mems, cs.flags)
-    check_insane_mems_config(kernel, mems)
-    cs.mems_allowed = mems
-    update_nodemasks_hier(kernel, cs)
 
 
 def update_nodemasks_hier(kernel: Kernel, cs: Cpuset) -> None:

@@ -21,6 +21,7 @@ from numafs.fs.tree import Root
 from numafs.kernel.boot import boot
 from numafs.machine.presets import resolve
 
+from .mount import write
 from .texts import kind_of, text
 
 __all__ = ["FILES", "differences", "why_not"]
@@ -93,18 +94,6 @@ def group() -> Iterator[Path]:
         path.rmdir()
 
 
-def _answer_of_real(path: Path, data: bytes) -> str:
-    try:
-        fd = os.open(path, os.O_WRONLY)
-        try:
-            os.write(fd, data)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return "0"
-
-
 def _answer_of_model(root: Root, path: str, data: bytes, caller: Caller) -> str:
     try:
         root.resolve(path).open(caller, os.O_WRONLY).write(0, data, caller)
@@ -122,7 +111,7 @@ def _real(count: int, seed: int) -> list[str]:
             try:
                 with os.fdopen(writer, "w") as out:
                     for name, data in writes(Random(f"host {seed}"), count):
-                        out.write(_answer_of_real(path / name, data) + _told(path) + "\n")
+                        out.write(write(path / name, data) + _told(path) + "\n")
             finally:
                 os._exit(0)
         os.close(writer)

@@ -17,7 +17,7 @@ from numafs.doors.options import parse_options
 from .tables import ALLOWED, CHECK_EVERY, EIO_OF_ITS_OWN, GROUPS, SLOW
 from .texts import choose, kind_of, text
 
-__all__ = ["OPTIONS", "main", "storm"]
+__all__ = ["OPTIONS", "main", "storm", "write"]
 
 OPTIONS = "strict,time=step,nowatch"
 """With `strict` the first bug is the end of the mount."""
@@ -51,7 +51,7 @@ def storm(root: Path, writes: int, seed: int) -> Counter[str]:
         path = choose(random, paths)
         data = text(random, kind_of(path))
         began = time.monotonic()
-        answer = _write(path, data)
+        answer = write(path, data)
         tally[answer] += 1
         own = answer == "EIO" and path.endswith(EIO_OF_ITS_OWN)
         assert own or answer == "0" or getattr(errno, answer) in ALLOWED, f"{path} {data[:80]!r}: {answer}"
@@ -59,7 +59,8 @@ def storm(root: Path, writes: int, seed: int) -> Counter[str]:
     return tally
 
 
-def _write(path: str, data: bytes) -> str:
+def write(path: str | Path, data: bytes) -> str:
+    """What open(2) and write(2) answer: `0` or the name of an errno."""
     try:
         fd = os.open(path, os.O_WRONLY)
         try:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from numafs.kernel import cgroup_v2, cpu, cpuset_partition, cpuset_v2, memcontrol, memory, mmap, swap
+from numafs.kernel import cgroup_v2, cpu, cpuset, cpuset_partition, cpuset_v2, memcontrol, memory, mmap, swap
 from numafs.kernel.cgroup_v2 import Group
 from numafs.kernel.check import check
 from numafs.kernel.cpuset import CS
@@ -69,7 +69,7 @@ class History:
 
     def mems(self) -> None:
         if (group := self.with_cpuset()) and group.cpuset:
-            cpuset_v2.mems_store(self.kernel, group.cpuset, self.some(4))
+            cpuset.mems_store(self.kernel, group.cpuset, self.some(4))
 
     def partition(self) -> None:
         if (group := self.with_cpuset()) and group.cpuset:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from numafs.kernel import cgroup_v2, cpuset_partition, cpuset_v2
+from numafs.kernel import cgroup_v2, cpuset, cpuset_partition, cpuset_v2
 from numafs.kernel.boot import boot
 from numafs.kernel.cgroup_v2 import Group
 from numafs.kernel.check import check
@@ -57,7 +57,7 @@ def set_cpus(kernel: Kernel, group: Group, text: str) -> None:
 
 def set_mems(kernel: Kernel, group: Group, text: str) -> None:
     """Write cpuset.mems; the model is consistent afterwards."""
-    cpuset_v2.mems_store(kernel, cs_of(group), text)
+    cpuset.mems_store(kernel, cs_of(group), text)
     check(kernel)
 
 
